@@ -1,0 +1,143 @@
+// Package wire encodes and decodes the text frames of the NLS protocol
+// (protocol §2): directives from client to service, events back. Its functions
+// are pure.
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+)
+
+// NewID returns a task or message id: a version 4 UUID as 32 lower-case hex
+// digits without dashes, the only spelling the service takes (protocol §2.1).
+func NewID() string {
+	id := uuid.New()
+	return hex.EncodeToString(id[:])
+}
+
+// ValidID reports whether id has the form that NewID returns.
+func ValidID(id string) bool {
+	if len(id) != 32 {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// Marshal is json.Marshal without HTML escaping, so that SSML stays readable
+// and short.
+func Marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Directive is a text frame from client to service.
+type Directive struct {
+	Header  DirectiveHeader `json:"header"`
+	Payload any             `json:"payload,omitempty"` // a JSON object; left out when nil
+	Context any             `json:"context,omitempty"` // a JSON object; left out when nil
+}
+
+// DirectiveHeader is the header of a Directive. The service wants all five
+// fields in every directive.
+type DirectiveHeader struct {
+	AppKey    string `json:"appkey"`
+	MessageID string `json:"message_id"`
+	TaskID    string `json:"task_id"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// Event is a text frame from service to client.
+type Event struct {
+	Namespace  string
+	Name       string
+	Status     int
+	StatusText string
+	MessageID  string
+	TaskID     string
+
+	// Raw is the complete frame.
+	Raw []byte
+}
+
+// ErrNoHeader is what DecodeEvent returns for JSON that is no event.
+var ErrNoHeader = errors.New("message has no header")
+
+// DecodeEvent decodes the envelope of an event and leaves the payload alone. It
+// is lenient where services differ: unknown fields are ignored, a
+// status_message stands in for a missing status_text, and a field of an
+// unexpected type counts as missing, a number in a string excepted. Raw is data,
+// not a copy.
+func DecodeEvent(data []byte) (Event, error) {
+	var frame struct {
+		Header *struct {
+			Namespace     str `json:"namespace"`
+			Name          str `json:"name"`
+			Status        Int `json:"status"`
+			StatusText    str `json:"status_text"`
+			StatusMessage str `json:"status_message"`
+			MessageID     str `json:"message_id"`
+			TaskID        str `json:"task_id"`
+		} `json:"header"`
+	}
+	if err := json.Unmarshal(data, &frame); err != nil {
+		return Event{}, fmt.Errorf("message is not an event: %w", err)
+	}
+	h := frame.Header
+	if h == nil {
+		return Event{}, ErrNoHeader
+	}
+	if h.StatusText == "" {
+		h.StatusText = h.StatusMessage
+	}
+	return Event{
+		Namespace:  string(h.Namespace),
+		Name:       string(h.Name),
+		Status:     int(h.Status),
+		StatusText: string(h.StatusText),
+		MessageID:  string(h.MessageID),
+		TaskID:     string(h.TaskID),
+		Raw:        data,
+	}, nil
+}
+
+// str is a string that decodes from a JSON string only and is empty for the rest.
+type str string
+
+func (s *str) UnmarshalJSON(data []byte) error {
+	if data[0] != '"' {
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(s))
+}
+
+// Int is an integer that also decodes from a string or a fraction, as some
+// payloads have it (protocol §11, §13). Anything else leaves it alone.
+type Int int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *Int) UnmarshalJSON(data []byte) error {
+	s := string(bytes.Trim(data, `"`))
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		*n = Int(i)
+	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f >= -1<<53 && f <= 1<<53 {
+		*n = Int(f)
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+package nls
+
+// Trace is a set of hooks.
+type Trace struct{}
