@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nlsgo/nls/internal/session"
 )
 
 // Defaults of the NLS service and of this SDK.
@@ -193,6 +195,7 @@ type client struct {
 	streamURL string
 	log       *slog.Logger
 	tls       *tls.Config
+	session   *session.Config
 }
 
 // NewClient checks cfg and returns a Client. It does no I/O. The error is a
@@ -255,6 +258,7 @@ func NewClient(cfg Config) (*Client, error) {
 	default:
 		return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, or AccessKeyID and AccessKeySecret"}
 	}
+	c.session = c.sessionConfig()
 	return &Client{client: c}, nil
 }
 

@@ -1,6 +1,57 @@
 package nls
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+// SynthesizerHandlers are the callbacks of a Synthesizer. Any may be nil.
+type SynthesizerHandlers struct {
+	OnStart      func(*Event)      // SynthesisStarted; the public service does not send it
+	OnMetaInfo   func(*MetaInfo)   // MetaInfo: subtitles, with EnableSubtitle
+	OnData       func(AudioEvent)  // a chunk of audio
+	OnCompleted  func(*Event)      // SynthesisCompleted
+	OnError      func(*ErrorEvent) // the session failed
+	OnClose      func(*CloseEvent) // the connection is gone
+	OnEvent      func(*Event)      // every text message, first
+	CallbackArgs []any             // handed to every callback as Args
+}
+
+// SynthesisParams are the parameters of one synthesis.
+type SynthesisParams struct {
+	Text       string // required, UTF-8; the service cuts it after 300 characters, see LongText
+	Voice      string // "" means DefaultVoice
+	Format     Format // "" means FormatPCM; FormatWAV and FormatMP3 also work
+	SampleRate int    // 0 means DefaultSampleRate
+	Volume     *int   // 0 to 100; nil means DefaultVolume, new(0) is silence
+	SpeechRate int    // -500 to 500
+	PitchRate  int    // -500 to 500
+
+	EnableSubtitle bool // word timing, delivered to OnMetaInfo
+
+	// LongText uses the long-text service (SpeechLongSynthesizer), which takes
+	// far longer texts and is bought separately.
+	LongText bool
+
+	// NoWait makes Start return as soon as the request is on its way. Use Wait
+	// or Done to learn of the end.
+	NoWait bool
+
+	// StartTimeout bounds the connection phase of Start; CompleteTimeout bounds
+	// the wait for completion that follows, with NoWait too. Zero means
+	// DefaultStartTimeout and DefaultCompleteTimeout; negative, no bound. With
+	// LongText a zero CompleteTimeout bounds the time without a message instead,
+	// since a long text speaks for longer than a minute.
+	StartTimeout    time.Duration
+	CompleteTimeout time.Duration
+
+	PingInterval time.Duration  // see RecognitionParams
+	PingTimeout  time.Duration  // see RecognitionParams
+	Extra        map[string]any // see RecognitionParams
+}
 
 // MetaInfo carries the timing of the words being spoken.
 type MetaInfo struct {
@@ -26,3 +77,128 @@ type Phoneme struct {
 	Text, Tone string
 	Begin, End time.Duration
 }
+
+// Synthesizer speaks one text per session. Create it with
+// [Client.NewSynthesizer]. Its concurrency rules are those of [Recognizer].
+type Synthesizer struct {
+	_ noCopy
+	o object
+	h SynthesizerHandlers
+}
+
+// NewSynthesizer returns a Synthesizer with no open session. It does no I/O.
+func (c *Client) NewSynthesizer(h SynthesizerHandlers) *Synthesizer {
+	return &Synthesizer{o: object{client: c.client}, h: h}
+}
+
+// The public service does not answer StartSynthesis in these two namespaces, so
+// its being sent is the start (protocol §5.1).
+var (
+	synthesis     = session.Spec{Namespace: "SpeechSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+	longSynthesis = session.Spec{Namespace: "SpeechLongSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+)
+
+// Start opens a session and sends the text. Unless p.NoWait is set it blocks
+// until OnCompleted and OnClose have returned. Text that is empty or not valid
+// UTF-8 is a *ParamError: the service drops the connection over it.
+func (s *Synthesizer) Start(ctx context.Context, p SynthesisParams) error {
+	payload, err := p.payload()
+	if err != nil {
+		return err
+	}
+	params := session.Params{Spec: synthesis, Payload: payload, WaitDone: !p.NoWait, CompleteTimeout: p.CompleteTimeout}
+	if p.LongText {
+		params.Spec = longSynthesis
+	}
+	if p.CompleteTimeout == 0 {
+		if p.LongText {
+			params.IdleTimeout = DefaultCompleteTimeout
+		} else {
+			params.CompleteTimeout = DefaultCompleteTimeout
+		}
+	}
+	return encodable("Extra", s.o.start(ctx, params, timing{p.StartTimeout, p.PingInterval, p.PingTimeout},
+		&callbacks{
+			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
+			typed: s.h.typed,
+		}))
+}
+
+func (p *SynthesisParams) payload() (map[string]any, error) {
+	if p.Text == "" {
+		return nil, &ParamError{"Text", nil, "must not be empty"}
+	}
+	if err := checkText(p.Text); err != nil {
+		return nil, err
+	}
+	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	if err != nil {
+		return nil, err
+	}
+	m["text"] = p.Text
+	return withExtra(m, p.Extra), nil
+}
+
+func (h *SynthesizerHandlers) typed(e Event) {
+	switch e.Name {
+	case "SynthesisStarted":
+		call(h.OnStart, &e)
+	case "MetaInfo":
+		call(h.OnMetaInfo, newMetaInfo(e))
+	case "SynthesisCompleted":
+		call(h.OnCompleted, &e)
+	}
+}
+
+func newMetaInfo(e Event) *MetaInfo {
+	var p struct {
+		Index     wire.Int `json:"index"`
+		Subtitles []struct {
+			Text       string   `json:"text"`
+			Begin      wire.Int `json:"begin_time"`
+			End        wire.Int `json:"end_time"`
+			BeginIndex wire.Int `json:"begin_index"`
+			EndIndex   wire.Int `json:"end_index"`
+			Sentence   bool     `json:"sentence"`
+			Phoneme    string   `json:"phoneme"`
+			Phonemes   []struct {
+				Text  string   `json:"text"`
+				Tone  string   `json:"tone"`
+				Begin wire.Int `json:"begin_time"`
+				End   wire.Int `json:"end_time"`
+			} `json:"phoneme_list"`
+		} `json:"subtitles"`
+	}
+	decodePayload(&e, &p)
+	m := &MetaInfo{Event: e, Index: int(p.Index)}
+	for _, s := range p.Subtitles {
+		sub := Subtitle{
+			Text: s.Text, Begin: ms(s.Begin), End: ms(s.End),
+			BeginIndex: int(s.BeginIndex), EndIndex: int(s.EndIndex), Sentence: s.Sentence,
+		}
+		if s.Phoneme != "null" { // the service's word for none (protocol §5.4)
+			sub.Phoneme = s.Phoneme
+		}
+		for _, ph := range s.Phonemes {
+			sub.Phonemes = append(sub.Phonemes, Phoneme{ph.Text, ph.Tone, ms(ph.Begin), ms(ph.End)})
+		}
+		m.Subtitles = append(m.Subtitles, sub)
+	}
+	return m
+}
+
+// Wait blocks until the session has completed and its callbacks have returned,
+// or ctx ends. It returns Err, or ctx's error. It does not shut down.
+func (s *Synthesizer) Wait(ctx context.Context) error { return s.o.core.Wait(ctx) }
+
+// Shutdown drops the session. See [Recognizer.Shutdown].
+func (s *Synthesizer) Shutdown() { s.o.core.Shutdown() }
+
+// Done reports the end of the session. See [Recognizer.Done].
+func (s *Synthesizer) Done() <-chan struct{} { return s.o.core.Done() }
+
+// Err says why the session ended. See [Recognizer.Err].
+func (s *Synthesizer) Err() error { return s.o.core.Err() }
+
+// TaskID returns the session ID. See [Recognizer.TaskID].
+func (s *Synthesizer) TaskID() string { return s.o.core.TaskID() }

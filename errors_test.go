@@ -1,0 +1,177 @@
+package nls_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/nlsgo/nls"
+)
+
+func taskError(status int) error {
+	return &nls.TaskError{Event: nls.Event{Status: status, StatusText: "x", TaskID: "0123456789abcdef0123456789abcdef"}}
+}
+
+// The table of design §5.
+func TestRetryable(t *testing.T) {
+	dial := func(err error) error { return fmt.Errorf("nls: dial: %w", err) }
+	op := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	for _, c := range []struct {
+		err       error
+		retryable bool
+		denied    bool
+	}{
+		{nil, false, false},
+		{errors.New("something else"), false, false},
+		{&nls.ParamError{Param: "Format"}, false, false},
+		{nls.ErrAlreadyStarted, false, false},
+		{nls.ErrNotStarted, false, false},
+		{nls.ErrStopping, false, false},
+		{nls.ErrCompleted, false, false},
+		{nls.ErrShutdown, false, false},
+		{context.Canceled, false, false},
+		{&nls.TokenError{Err: context.Canceled}, false, false},
+
+		{nls.ErrStartTimeout, true, false},
+		{nls.ErrStopTimeout, true, false},
+		{nls.ErrCompleteTimeout, true, false},
+		{nls.ErrPingTimeout, true, false},
+		{nls.ErrWriteTimeout, true, false},
+		{context.DeadlineExceeded, true, false},
+
+		{dial(op(os.NewSyscallError("connect", syscall.ECONNREFUSED))), true, false},
+		{dial(op(os.NewSyscallError("connect", syscall.ENETUNREACH))), true, false},
+		{dial(&net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}), true, false},
+		{dial(op(os.ErrDeadlineExceeded)), true, false},
+		{dial(io.EOF), true, false},
+		{dial(io.ErrUnexpectedEOF), true, false},
+		{dial(op(&net.DNSError{Err: "server misbehaving", IsTemporary: true})), true, false},
+		{dial(op(&net.DNSError{Err: "no such host", IsNotFound: true})), false, false},
+		{dial(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false, false},
+		{dial(x509.HostnameError{}), false, false},
+		{dial(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), false, false},
+		{dial(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), false, false},
+
+		{&nls.HandshakeError{HTTPStatus: 401}, false, true},
+		{&nls.HandshakeError{HTTPStatus: 403}, false, true},
+		{&nls.HandshakeError{HTTPStatus: 408}, true, false},
+		{&nls.HandshakeError{HTTPStatus: 429}, true, false},
+		{&nls.HandshakeError{HTTPStatus: 500}, true, false},
+		{&nls.HandshakeError{HTTPStatus: 503}, true, false},
+		{&nls.HandshakeError{HTTPStatus: 404}, false, false},
+		{&nls.HandshakeError{HTTPStatus: 101}, false, false},
+		{&nls.HandshakeError{Err: errors.New("malformed HTTP response")}, false, false},
+
+		{&nls.CloseError{Code: 1000}, true, false},
+		{&nls.CloseError{Code: 1001}, true, false},
+		{&nls.CloseError{Code: 1005}, true, false},
+		{&nls.CloseError{Code: 1006}, true, false},
+		{&nls.CloseError{Code: -1, Err: io.ErrUnexpectedEOF}, true, false},
+		{&nls.CloseError{Code: 1002}, false, false},
+		{&nls.CloseError{Code: 1003}, false, false},
+		{&nls.CloseError{Code: 1007}, false, false},
+		{&nls.CloseError{Code: 1009, Err: errors.New("websocket: read limit exceeded")}, false, false},
+		{&nls.CloseError{Code: 1010}, false, false},
+		{&nls.CloseError{Code: 1011}, true, false},
+		{&nls.CloseError{Code: 1014}, true, false},
+		{&nls.CloseError{Code: 1015}, false, false},
+		{&nls.CloseError{Code: 4000}, true, false},
+		{&nls.CloseError{Code: 4999}, true, false},
+
+		{taskError(nls.StatusServerError), true, false},
+		{taskError(nls.StatusSynthesisServerError), true, false},
+		{taskError(nls.StatusIdleTimeout), true, false},
+		{taskError(nls.StatusTooManyRequests), true, false},
+		{taskError(nls.StatusAudioTimeout), true, false},
+		{taskError(nls.StatusConcurrencyExceeded), true, false},
+		{taskError(nls.StatusAccessDenied), false, true},
+		{taskError(nls.StatusClientError), false, false},
+		{taskError(nls.StatusTrialExpired), false, false},
+		{taskError(nls.StatusAppKeyNotExist), false, false},
+
+		{&nls.TokenError{Err: op(syscall.ECONNREFUSED)}, true, false},
+		{&nls.TokenError{HTTPStatus: 502}, true, false},
+		{&nls.TokenError{HTTPStatus: 400, Code: "Throttling.User"}, true, false},
+		{&nls.TokenError{HTTPStatus: 503, Code: "ServiceUnavailable"}, true, false},
+		{&nls.TokenError{HTTPStatus: 400, Code: "SignatureDoesNotMatch"}, false, false},
+		{&nls.TokenError{HTTPStatus: 404, Code: "InvalidAccessKeyId.NotFound"}, false, false},
+		{&nls.TokenError{HTTPStatus: 403, Code: "Forbidden.RAM"}, false, false},
+	} {
+		for _, err := range []error{c.err, wrap(c.err)} {
+			if got := nls.Retryable(err); got != c.retryable {
+				t.Errorf("Retryable(%v) = %v", err, got)
+			}
+			if got := errors.Is(err, nls.ErrAccessDenied); got != c.denied {
+				t.Errorf("%v matches ErrAccessDenied: %v", err, got)
+			}
+		}
+	}
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("wrapped: %w", err)
+}
+
+func TestTimeoutsMatchWhatProgramsTestFor(t *testing.T) {
+	for _, c := range []struct {
+		err      error
+		deadline bool
+	}{
+		{nls.ErrStartTimeout, true},
+		{nls.ErrStopTimeout, true},
+		{nls.ErrCompleteTimeout, true},
+		{nls.ErrPingTimeout, false},
+		{nls.ErrWriteTimeout, false},
+	} {
+		if errors.Is(c.err, context.DeadlineExceeded) != c.deadline {
+			t.Errorf("%v and context.DeadlineExceeded", c.err)
+		}
+		var timeout interface{ Timeout() bool }
+		if !errors.As(wrap(c.err), &timeout) || !timeout.Timeout() {
+			t.Errorf("%v has no Timeout", c.err)
+		}
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{taskError(40000004), "nls: task failed: 40000004 x (task 0123456789abcdef0123456789abcdef)"},
+		{&nls.HandshakeError{HTTPStatus: 403, Body: "Meta:ACCESS_DENIED:The token '***' is invalid!\n"}, "nls: handshake refused: HTTP 403: Meta:ACCESS_DENIED:The token '***' is invalid!"},
+		{&nls.HandshakeError{HTTPStatus: 502}, "nls: handshake refused: HTTP 502"},
+		{&nls.HandshakeError{Err: errors.New("malformed")}, "nls: handshake: malformed"},
+		{&nls.CloseError{Code: 1011, Reason: "oops"}, "nls: connection closed by the service: 1011 oops"},
+		{&nls.CloseError{Code: 1000}, "nls: connection closed by the service: 1000"},
+		{&nls.CloseError{Code: -1, Err: io.ErrUnexpectedEOF}, "nls: connection lost: unexpected EOF"},
+		{&nls.TokenError{Code: "C", Message: "m", RequestID: "r", HTTPStatus: 400}, "nls: create token: C: m (HTTP 400) (request r)"},
+		{&nls.TokenError{Err: io.EOF}, "nls: create token: EOF"},
+		{&nls.ParamError{Param: "Channels", Value: 2, Reason: "the service takes one channel"}, "nls: invalid Channels 2: the service takes one channel"},
+		{&nls.ParamError{Param: "AppKey", Reason: "must not be empty"}, "nls: invalid AppKey: must not be empty"},
+	} {
+		if got := c.err.Error(); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+func TestStatusCodeAndTaskIDLookIntoTheChain(t *testing.T) {
+	err := wrap(taskError(40000005))
+	if nls.StatusCode(err) != 40000005 || nls.TaskID(err) != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("%d %q", nls.StatusCode(err), nls.TaskID(err))
+	}
+	if nls.StatusCode(io.EOF) != -1 || nls.StatusCode(nil) != -1 || nls.TaskID(io.EOF) != "" || nls.TaskID(nil) != "" {
+		t.Error("found a status or id where there is none")
+	}
+}

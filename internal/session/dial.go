@@ -1,0 +1,151 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// maxFrame is the longest message that leaves in one frame: the size of the
+// pooled write buffer. Nobody knows whether the gateway reassembles fragments
+// (protocol §1.8), so nothing longer is written, a first directive excepted.
+const maxFrame = 16 << 10
+
+// readLimit is the longest message that is read. The service sends frames of at
+// most 64 KiB (protocol §1.8).
+const readLimit = 1 << 20
+
+// writeBuffers holds the write buffers of all sessions; gorilla takes one for
+// the time of a write.
+var writeBuffers sync.Pool
+
+// dial opens the connection of t. The caller sees ctx's end as an error of the
+// network and has to look at ctx itself.
+func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame int) (*websocket.Conn, net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+
+	// gorilla's handshake ends at a deadline of ctx but not when ctx is
+	// cancelled, so the connection is closed under it.
+	var raw net.Conn
+	var unwatch func() bool
+	netDial := t.cfg.NetDialContext
+	if netDial == nil {
+		netDial = new(net.Dialer).DialContext
+	}
+	d := websocket.Dialer{
+		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := netDial(ctx, network, addr)
+			if err == nil {
+				raw = rawConn(c)
+				unwatch = context.AfterFunc(ctx, func() { raw.Close() })
+			}
+			return c, err
+		},
+		Proxy:           t.cfg.Proxy,
+		TLSClientConfig: t.cfg.TLSConfig,
+		WriteBufferSize: maxFrame,
+		WriteBufferPool: &writeBuffers,
+	}
+	if firstFrame > maxFrame {
+		d.WriteBufferSize, d.WriteBufferPool = firstFrame, nil
+	}
+	header := t.cfg.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Del("X-NLS-Token")
+	header["X-NLS-Token"] = []string{token} // as the official SDKs spell it
+
+	answered := false
+	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { answered = true }}
+	info := Dial{URL: withoutQuery(t.p.URL), TaskID: t.id, Attempt: attempt}
+	if t.p.Hooks != nil {
+		t.p.Hooks.DialStart(info)
+	}
+	start := time.Now()
+	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL, header)
+	if unwatch != nil && !unwatch() && err == nil {
+		conn.NetConn().Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		err = t.dialError(err, resp, answered)
+	}
+	info.Duration, info.Err = time.Since(start), err
+	if resp != nil {
+		info.StatusCode = resp.StatusCode
+	}
+	if raw != nil {
+		info.RemoteAddr = raw.RemoteAddr()
+	}
+	if t.p.Hooks != nil {
+		t.p.Hooks.DialDone(info)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	conn.SetReadLimit(readLimit)
+	return conn, raw, nil
+}
+
+// dialError tells a refusal and a broken answer from a broken network.
+func (t *task) dialError(err error, resp *http.Response, answered bool) error {
+	if errors.Is(err, websocket.ErrBadHandshake) {
+		body, _ := io.ReadAll(resp.Body) // gorilla keeps the first KiB
+		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: t.redact(string(body)), Err: err}
+	}
+	var netErr net.Error
+	if answered && !errors.As(err, &netErr) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return &HandshakeError{Err: t.redactError(err)}
+	}
+	return fmt.Errorf("nls: dial: %w", t.redactError(err))
+}
+
+// rawConn is the connection to close when nothing may block: tls.Conn.Close
+// waits up to five seconds to say goodbye on a full socket.
+func rawConn(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
+}
+
+func withoutQuery(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	u.RawQuery, u.User = "", nil
+	return u.String()
+}
+
+// redacted replaces tokens.
+const redacted = "***"
+
+func (t *task) redact(s string) string {
+	if t.token == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, t.token, redacted)
+}
+
+// redactError returns err, or its redacted text if that has the token in it.
+func (t *task) redactError(err error) error {
+	if text := err.Error(); t.redact(text) != text {
+		return errors.New(t.redact(text))
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"net"
+	"time"
+)
+
+// Hooks observe a session. Every field is set; the structs have the fields of
+// their namesakes in package nls, which converts them.
+type Hooks struct {
+	DialStart   func(Dial)
+	DialDone    func(Dial)
+	Command     func(Message)
+	Audio       func(Message)
+	Event       func(Message)
+	Callback    func(Message)
+	Pong        func(Pong)
+	Stalled     func(Stall)
+	SessionDone func(Summary)
+}
+
+type (
+	// Dial is a connection attempt.
+	Dial struct {
+		URL, TaskID string
+		Attempt     int
+		RemoteAddr  net.Addr
+		StatusCode  int
+		Duration    time.Duration
+		Err         error
+	}
+	// Message is one message.
+	Message struct {
+		Namespace, Name, TaskID string
+		Size                    int
+		Status                  int
+		Duration                time.Duration
+		Pending                 int
+		Err                     error
+	}
+	// Pong is an answered ping.
+	Pong struct {
+		TaskID string
+		RTT    time.Duration
+	}
+	// Stall is a full event queue.
+	Stall struct {
+		TaskID       string
+		Stalled      bool
+		PendingBytes int
+	}
+	// Summary sums up a session.
+	Summary struct {
+		Namespace, TaskID   string
+		Start, End          time.Time
+		FirstResult         time.Duration
+		SentBytes, RcvBytes int64
+		Err                 error
+	}
+)

@@ -1,0 +1,620 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+// phase is where in its life a task is. It only grows.
+type phase int
+
+const (
+	starting phase = iota // until the answer to the first directive was delivered
+	started
+	stopping // the stop directive is on its way
+	closing  // completed or failed; callbacks still run
+	ended    // the last callback has returned
+)
+
+// statusAccessDenied is the status of a refused token, among others.
+const statusAccessDenied = 40000001
+
+// grace is how long a call whose deadline has passed still waits for the last
+// callbacks, unless one is stuck already.
+const grace = time.Second
+
+// errRefused says that the gateway refused the token of the first attempt.
+var errRefused = errors.New("token refused")
+
+// task is one Start: a task id, a connection, a queue, an outcome. A refused
+// token gives it a second id and connection.
+type task struct {
+	cfg *Config
+	p   Params
+
+	ctx    context.Context // ends when the phase becomes closing
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when the answer to the first directive was delivered
+	done   chan struct{} // closed when the phase becomes ended
+
+	// Set by the goroutine of Start before the others exist.
+	token string
+
+	mu       sync.Mutex // never held over I/O or user code
+	phase    phase
+	id       string
+	link     *link // nil before the connection is open
+	answered bool  // sending is legal
+	cause    error // why the task ended, as callers see it; nil if it completed
+	failed   *Event
+	discard  bool // Shutdown: no callback but OnClose starts any more
+
+	queue         []*Delivery
+	pending       int           // bytes in queue and in the running callback
+	space         chan struct{} // closed when pending falls below the bound; nil if nobody waits
+	dispatching   bool
+	callbackSince time.Time // when the running callback began; zero if none runs
+
+	completeTimer, idleTimer *time.Timer
+
+	begin               time.Time // when the first directive was sent
+	firstResult         time.Duration
+	sentBytes, rcvBytes int64
+}
+
+func newTask(cfg *Config, p Params) *task {
+	t := &task{cfg: cfg, p: p, id: wire.NewID(), ready: make(chan struct{}), done: make(chan struct{})}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	return t
+}
+
+func (t *task) getPhase() phase {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.phase
+}
+
+func (t *task) ended() bool { return t.getPhase() == ended }
+
+func (t *task) err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cause
+}
+
+// run opens the task within open and, with WaitDone, waits for its end within
+// ctx. If the gateway refuses the token, it tries once more with another.
+func (t *task) run(ctx, open context.Context) error {
+	for attempt := 1; ; attempt++ {
+		l, err := t.open(open, attempt)
+		if err == nil && t.p.WaitDone {
+			select {
+			case <-l.refused:
+				err = t.refusal(ctx, l, ErrCompleteTimeout)
+			case <-t.ctx.Done():
+				err = t.wait(ctx, ErrCompleteTimeout, "Start")
+			case <-ctx.Done():
+				err = t.wait(ctx, ErrCompleteTimeout, "Start")
+			}
+		}
+		if err != errRefused {
+			return err
+		}
+	}
+}
+
+// open connects, sends the first directive and waits for the answer to be
+// delivered.
+func (t *task) open(ctx context.Context, attempt int) (*link, error) {
+	defer context.AfterFunc(ctx, func() { t.fail(deadlineError(ctx, ErrStartTimeout)) })()
+	l, err := t.connect(ctx, attempt)
+	if err != nil {
+		if e, ok := errors.AsType[*HandshakeError](err); ok && (e.HTTPStatus == 401 || e.HTTPStatus == 403) &&
+			attempt == 1 && ctx.Err() == nil && t.renew() {
+			return nil, errRefused
+		}
+		if ctx.Err() != nil {
+			err = deadlineError(ctx, ErrStartTimeout)
+		}
+		t.fail(err)
+		// No session came to be, so there is nothing to deliver.
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.phase = ended
+		close(t.done)
+		return nil, t.cause
+	}
+	select {
+	case <-t.ready:
+	case <-l.refused:
+		return nil, t.refusal(ctx, l, ErrStartTimeout)
+	case <-t.ctx.Done():
+		select {
+		case <-t.ready:
+		default:
+			if err := t.wait(ctx, ErrStartTimeout, "Start"); err != nil {
+				return nil, err
+			}
+			return nil, ErrCompleted // without having started
+		}
+	}
+	if !t.p.WaitDone && !l.keep(t) {
+		return nil, t.refusal(ctx, l, ErrStartTimeout)
+	}
+	return l, nil
+}
+
+// connect opens the connection and sends the first directive.
+func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
+	token, err := t.cfg.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.token = token
+	frame, err := t.encode(t.p.Start, t.p.Payload, t.p.Context)
+	if err != nil {
+		return nil, err
+	}
+	conn, raw, err := t.dial(ctx, attempt, token, len(frame))
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(t, conn, raw, attempt == 1)
+
+	t.mu.Lock()
+	if t.phase >= closing {
+		t.mu.Unlock()
+		raw.Close()
+		return nil, t.err()
+	}
+	t.link = l
+	t.begin = time.Now()
+	t.mu.Unlock()
+
+	err = l.write(t, websocket.TextMessage, t.p.Start, frame)
+	if err == nil {
+		t.opened(l)
+	}
+	l.startPings(t)
+	go l.read(t)
+	if err != nil {
+		t.writeFailed(err)
+	}
+	return l, nil
+}
+
+// opened notes that the first directive is on its way.
+func (t *task) opened(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase >= closing {
+		return
+	}
+	if t.p.Open {
+		l.mayRetry = false
+		t.pushLocked(&Delivery{Kind: KindOpen, TaskID: t.id, ready: len(t.p.Started) == 0})
+	}
+	if len(t.p.Started) > 0 {
+		return
+	}
+	t.answered = true
+	if !t.p.Open {
+		t.readyLocked()
+	}
+	if t.p.Stop == "" {
+		if t.p.CompleteTimeout > 0 {
+			t.completeTimer = time.AfterFunc(t.p.CompleteTimeout, func() { t.fail(ErrCompleteTimeout) })
+		}
+		t.startIdleLocked(ErrCompleteTimeout)
+	}
+}
+
+// readyLocked lets Start return.
+func (t *task) readyLocked() {
+	if t.phase == starting {
+		t.phase = started
+	}
+	close(t.ready)
+}
+
+// startIdleLocked starts the clock of IdleTimeout.
+func (t *task) startIdleLocked(timeout error) {
+	if t.p.IdleTimeout <= 0 {
+		return
+	}
+	t.idleTimer = time.AfterFunc(t.p.IdleTimeout, func() {
+		t.mu.Lock()
+		stalled := t.space != nil
+		if stalled { // the silence is our own
+			t.idleTimer.Reset(t.p.IdleTimeout)
+		}
+		t.mu.Unlock()
+		if !stalled {
+			t.fail(timeout)
+		}
+	})
+}
+
+// renew prepares a second attempt. It reports false if there can be none.
+func (t *task) renew() bool {
+	if !t.cfg.Invalidate(t.token) {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase >= closing {
+		return false
+	}
+	t.link, t.answered, t.id = nil, false, wire.NewID()
+	return true
+}
+
+// refusal ends an attempt that the gateway refused with a TaskFailed. If there
+// can be no other, the TaskFailed is delivered after all.
+func (t *task) refusal(ctx context.Context, l *link, timeout error) error {
+	t.stopTimers()
+	l.raw.Close()
+	<-l.readerDone
+	if l.ping != nil {
+		l.ping.stop()
+	}
+	if t.renew() {
+		return errRefused
+	}
+	t.finalEvent(l.refusedWith, true)
+	return t.wait(ctx, timeout, "Start")
+}
+
+func (t *task) stopTimers() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, timer := range []*time.Timer{t.completeTimer, t.idleTimer} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// wait waits for the end of the session. When ctx ends first, it ends the
+// session with timeout or, if ctx was cancelled, with ctx's error. It does not
+// wait for a callback that is stuck by then.
+func (t *task) wait(ctx context.Context, timeout error, call string) error {
+	hint := time.AfterFunc(time.Second, func() {
+		t.mu.Lock()
+		since, id := t.callbackSince, t.id
+		t.mu.Unlock()
+		if !since.IsZero() && time.Since(since) >= time.Second {
+			t.cfg.Log.Warn("nls: "+call+" waits for a callback that has not returned", "task_id", id)
+		}
+	})
+	defer hint.Stop()
+	select {
+	case <-t.done:
+		return t.err()
+	case <-ctx.Done():
+	}
+	err := deadlineError(ctx, timeout)
+	t.fail(err)
+	t.mu.Lock()
+	stuck, id := !t.callbackSince.IsZero(), t.id
+	t.mu.Unlock()
+	if !stuck {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-t.done:
+		case <-timer.C:
+		}
+	}
+	if cause := t.err(); cause != nil {
+		return cause
+	}
+	return t.cfg.Explain(id, err) // completed, and a callback is stuck
+}
+
+// stop sends the stop directive, if nobody has, and waits for the end.
+func (t *task) stop(ctx context.Context) error {
+	t.mu.Lock()
+	phase, l := t.phase, t.link
+	if phase == started {
+		t.phase = stopping
+	}
+	t.mu.Unlock()
+	switch phase {
+	case starting:
+		return ErrNotStarted
+	case started:
+		unwatch := context.AfterFunc(ctx, func() { t.fail(deadlineError(ctx, ErrStopTimeout)) })
+		t.sendStop(l)
+		unwatch()
+	}
+	return t.wait(ctx, ErrStopTimeout, "Stop")
+}
+
+func (t *task) sendStop(l *link) {
+	frame, err := t.encode(t.p.Stop, nil, t.p.Context)
+	if err == nil && l.lock(t) {
+		err = l.write(t, websocket.TextMessage, t.p.Stop, frame)
+		l.unlock()
+	}
+	if err != nil {
+		t.writeFailed(err)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase == stopping {
+		t.startIdleLocked(ErrStopTimeout)
+	}
+}
+
+// sendable returns the connection if the caller may send on it now.
+func (t *task) sendable() (*link, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.phase >= closing && t.cause != nil:
+		return nil, t.cause
+	case t.phase >= closing:
+		return nil, ErrCompleted
+	case t.phase == stopping:
+		return nil, ErrStopping
+	case !t.answered:
+		return nil, ErrNotStarted
+	}
+	return t.link, nil
+}
+
+// lockSendable returns the connection with its write lock taken.
+func (t *task) lockSendable() (*link, error) {
+	l, err := t.sendable()
+	if err != nil {
+		return nil, err
+	}
+	if l.lock(t) {
+		// Stop may have been sent while the lock was somebody else's.
+		if _, err = t.sendable(); err == nil {
+			return l, nil
+		}
+		l.unlock()
+		return nil, err
+	}
+	_, err = t.sendable()
+	return nil, err
+}
+
+func (t *task) sendBinary(data []byte) error {
+	l, err := t.lockSendable()
+	if err != nil {
+		return err
+	}
+	for len(data) > 0 && err == nil {
+		n := min(len(data), maxFrame)
+		err = l.write(t, websocket.BinaryMessage, "", data[:n])
+		data = data[n:]
+	}
+	l.unlock()
+	if err != nil {
+		return t.writeFailed(err)
+	}
+	return nil
+}
+
+func (t *task) sendDirectives(name string, context any, payloads []any) error {
+	frames := make([][]byte, len(payloads))
+	for i, payload := range payloads {
+		frame, err := t.encode(name, payload, context)
+		if err != nil {
+			return err
+		}
+		if len(frame) > maxFrame {
+			return &EncodeError{"the directive is longer than a frame of 16 KiB"}
+		}
+		frames[i] = frame
+	}
+	l, err := t.lockSendable()
+	if err != nil {
+		return err
+	}
+	for _, frame := range frames {
+		if err = l.write(t, websocket.TextMessage, name, frame); err != nil {
+			break
+		}
+	}
+	l.unlock()
+	if err != nil {
+		return t.writeFailed(err)
+	}
+	return nil
+}
+
+func (t *task) encode(name string, payload, context any) ([]byte, error) {
+	t.mu.Lock()
+	id := t.id
+	t.mu.Unlock()
+	frame, err := wire.Marshal(wire.Directive{
+		Header: wire.DirectiveHeader{
+			AppKey: t.cfg.AppKey, MessageID: wire.NewID(), TaskID: id, Namespace: t.p.Namespace, Name: name,
+		},
+		Payload: payload,
+		Context: context,
+	})
+	if err != nil {
+		return nil, &EncodeError{err.Error()}
+	}
+	return frame, nil
+}
+
+// writeFailed ends the task after a failed write and returns the cause. The
+// service often says why it hangs up, and the reader is about to see it, so the
+// reader gets the first word.
+func (t *task) writeFailed(err error) error {
+	if timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ok && timeout.Timeout() {
+		t.fail(ErrWriteTimeout)
+	} else {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-t.ctx.Done():
+		case <-timer.C:
+			t.fail(&CloseError{Code: -1, Err: err})
+		}
+	}
+	_, err = t.sendable()
+	return err
+}
+
+// fail ends the task with err, unless it has ended already.
+func (t *task) fail(err error) {
+	t.mu.Lock()
+	if t.phase < closing {
+		t.closeLocked(err)
+	}
+	t.mu.Unlock()
+	t.abort()
+}
+
+// closeLocked makes the phase closing. The first to call it has the last word on
+// the outcome.
+func (t *task) closeLocked(err error) {
+	t.phase = closing
+	if err != nil {
+		id := ""
+		if t.link != nil {
+			id = t.id
+		}
+		t.cause = t.cfg.Explain(id, err)
+	}
+	t.cancel()
+	if t.link != nil {
+		t.dispatchLocked()
+	}
+}
+
+// abort breaks the connection.
+func (t *task) abort() {
+	t.mu.Lock()
+	l := t.link
+	t.mu.Unlock()
+	if l != nil {
+		l.raw.Close()
+	}
+}
+
+// shutdown ends the task with ErrShutdown; whatever its outcome, no callback but
+// OnClose starts any more.
+func (t *task) shutdown() {
+	t.mu.Lock()
+	if t.phase == ended {
+		t.mu.Unlock()
+		return
+	}
+	t.discard = true
+	for _, d := range t.queue {
+		t.pending -= d.size()
+	}
+	t.queue = nil
+	t.spaceLocked()
+	t.mu.Unlock()
+	t.fail(ErrShutdown)
+}
+
+// event takes a text message. It reports whether to read on.
+func (t *task) event(l *link, e wire.Event) bool {
+	ev := &Event{Event: e}
+	ev.StatusText = t.redact(ev.StatusText)
+	if raw := string(e.Raw); t.token != "" && strings.Contains(raw, t.token) {
+		ev.Redacted = t.redact(raw)
+	}
+	switch {
+	case e.Name == "TaskFailed":
+		if t.refuses(l, ev) {
+			return false
+		}
+		t.finalEvent(ev, true)
+		return false
+	case slices.Contains(t.p.Final, e.Name):
+		t.finalEvent(ev, false)
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase >= closing {
+		return false
+	}
+	d := &Delivery{Kind: KindEvent, TaskID: t.id, Event: ev}
+	if slices.Contains(t.p.Started, e.Name) {
+		if t.answered {
+			t.cfg.Log.Debug("nls: second answer skipped", "name", e.Name, "task_id", t.id)
+			return true
+		}
+		t.answered, d.ready = true, true
+	} else {
+		t.resultLocked()
+	}
+	t.pushLocked(d)
+	return true
+}
+
+// finalEvent takes the message that ends the task.
+func (t *task) finalEvent(ev *Event, failed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase >= closing {
+		return
+	}
+	t.resultLocked()
+	t.pushLocked(&Delivery{Kind: KindEvent, TaskID: t.id, Event: ev})
+	if failed {
+		t.failed = ev
+		t.closeLocked(&TaskFailed{ev})
+	} else {
+		t.closeLocked(nil)
+	}
+}
+
+// refuses reports whether ev, the first thing that the gateway says, refuses the
+// token, and Start will try another.
+func (t *task) refuses(l *link, ev *Event) bool {
+	text := strings.ToLower(ev.StatusText)
+	if ev.Status != statusAccessDenied || !strings.Contains(text, "token") && !strings.Contains(text, "authorization") {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !l.mayRetry || t.phase >= closing {
+		return false
+	}
+	l.refusedWith = ev
+	close(l.refused)
+	return true
+}
+
+// data takes a binary message. It reports whether to read on.
+func (t *task) data(data []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase >= closing {
+		return false
+	}
+	t.resultLocked()
+	t.pushLocked(&Delivery{Kind: KindData, TaskID: t.id, Data: data})
+	return true
+}
+
+func (t *task) resultLocked() {
+	if t.firstResult == 0 {
+		t.firstResult = time.Since(t.begin)
+	}
+}

@@ -1,0 +1,162 @@
+package nls
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+// This file has what the payloads of several products share: from parameters to
+// JSON, and from JSON to events.
+
+// The formats that protocol §3.1, §4.2 and §5.2 document.
+var (
+	recognitionFormats   = []Format{FormatPCM, FormatWAV, FormatOpus, FormatOPU, FormatSpeex, FormatAMR}
+	transcriptionFormats = append(slices.Clip(recognitionFormats), FormatMP3, FormatAAC)
+	synthesisFormats     = []Format{FormatPCM, FormatWAV, FormatMP3}
+)
+
+func checkFormat(f Format, documented []Format) (Format, error) {
+	f = orDefault(f, FormatPCM)
+	if !slices.Contains(documented, f) {
+		return "", &ParamError{"Format", f, fmt.Sprintf("must be one of %v", documented)}
+	}
+	return f, nil
+}
+
+// audioParams are the parameters that recognition and transcription share.
+type audioParams struct {
+	format                             Format
+	sampleRate, channels               int
+	intermediate, punctuation, inverse bool
+	vocabularyID, customizationID      string
+}
+
+func audioPayload(p audioParams, documented []Format) (map[string]any, error) {
+	format, err := checkFormat(p.format, documented)
+	if err != nil {
+		return nil, err
+	}
+	if p.sampleRate < 0 {
+		return nil, &ParamError{"SampleRate", p.sampleRate, "must not be negative"}
+	}
+	if p.channels != 0 && p.channels != 1 {
+		return nil, &ParamError{"Channels", p.channels, "the service takes one channel"}
+	}
+	m := map[string]any{
+		"format":                            format,
+		"sample_rate":                       orDefault(p.sampleRate, DefaultSampleRate),
+		"enable_intermediate_result":        p.intermediate,
+		"enable_punctuation_prediction":     p.punctuation,
+		"enable_inverse_text_normalization": p.inverse,
+	}
+	putString(m, "vocabulary_id", p.vocabularyID)
+	putString(m, "customization_id", p.customizationID)
+	return m, nil
+}
+
+func putString(m map[string]any, key, value string) {
+	if value != "" {
+		m[key] = value
+	}
+}
+
+// putSilence puts a length of silence, in milliseconds, unless it is zero.
+func putSilence(m map[string]any, key, param string, d time.Duration) error {
+	if d < 0 {
+		return &ParamError{param, d, "must not be negative"}
+	}
+	if d > 0 {
+		m[key] = d.Milliseconds()
+	}
+	return nil
+}
+
+// voiceParams are the parameters that all kinds of synthesis share.
+type voiceParams struct {
+	voice                 string
+	format                Format
+	sampleRate            int
+	volume                *int
+	speechRate, pitchRate int
+	subtitle              bool
+}
+
+// synthesisRates are the sample rates that voices exist for (protocol §5.2).
+var synthesisRates = []int{8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000}
+
+func voicePayload(p voiceParams) (map[string]any, error) {
+	format, err := checkFormat(p.format, synthesisFormats)
+	if err != nil {
+		return nil, err
+	}
+	rate := orDefault(p.sampleRate, DefaultSampleRate)
+	if !slices.Contains(synthesisRates, rate) {
+		return nil, &ParamError{"SampleRate", rate, fmt.Sprintf("must be one of %v", synthesisRates)}
+	}
+	volume := DefaultVolume
+	if p.volume != nil {
+		volume = *p.volume
+	}
+	if volume < 0 || volume > 100 {
+		return nil, &ParamError{"Volume", volume, "must be from 0 to 100"}
+	}
+	if p.speechRate < -500 || p.speechRate > 500 {
+		return nil, &ParamError{"SpeechRate", p.speechRate, "must be from -500 to 500"}
+	}
+	if p.pitchRate < -500 || p.pitchRate > 500 {
+		return nil, &ParamError{"PitchRate", p.pitchRate, "must be from -500 to 500"}
+	}
+	m := map[string]any{
+		"voice":       orDefault(p.voice, DefaultVoice),
+		"format":      format,
+		"sample_rate": rate,
+		"volume":      volume,
+		"speech_rate": p.speechRate,
+		"pitch_rate":  p.pitchRate,
+	}
+	if p.subtitle {
+		m["enable_subtitle"] = true
+	}
+	return m, nil
+}
+
+// checkText refuses what the service drops the connection over.
+func checkText(text string) error {
+	if !utf8.ValidString(text) {
+		return &ParamError{"Text", nil, "must be valid UTF-8"}
+	}
+	return nil
+}
+
+// withExtra adds extra to payload; it has the last word.
+func withExtra(payload, extra map[string]any) map[string]any {
+	maps.Copy(payload, extra)
+	return payload
+}
+
+// jsonObject is m, or {} if m is nil, which JSON would call null.
+func jsonObject(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
+}
+
+// decodePayload decodes what it can of e's payload into v. Fields of an
+// unexpected type stay zero: the event still has its Raw form.
+func decodePayload(e *Event, v any) { _ = e.Payload(v) }
+
+// ms is the duration of a number on the wire.
+func ms(n wire.Int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// call calls f unless it is nil.
+func call[E any](f func(E), e E) {
+	if f != nil {
+		f(e)
+	}
+}

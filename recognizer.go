@@ -1,0 +1,185 @@
+package nls
+
+import (
+	"context"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+// RecognizerHandlers are the callbacks of a Recognizer. Any may be nil.
+type RecognizerHandlers struct {
+	OnStart         func(*Event)             // RecognitionStarted: audio may be sent
+	OnResultChanged func(*RecognitionResult) // RecognitionResultChanged, if enabled
+	OnCompleted     func(*RecognitionResult) // RecognitionCompleted: the final result
+	OnError         func(*ErrorEvent)        // the session failed
+	OnClose         func(*CloseEvent)        // the connection is gone
+
+	// OnEvent sees every text message, known or not, before the callback for
+	// it does.
+	OnEvent func(*Event)
+
+	// CallbackArgs is handed to every callback as Args. A closure is usually
+	// the better way to pass values in.
+	CallbackArgs []any
+}
+
+// RecognitionParams are the parameters of one recognition.
+type RecognitionParams struct {
+	Format     Format // "" means FormatPCM
+	SampleRate int    // 0 means DefaultSampleRate
+	Channels   int    // 0 means 1, the only count supported
+
+	EnableIntermediateResult       bool
+	EnablePunctuationPrediction    bool
+	EnableInverseTextNormalization bool
+
+	EnableVoiceDetection bool          // stop at the end of speech
+	MaxStartSilence      time.Duration // with EnableVoiceDetection
+	MaxEndSilence        time.Duration // with EnableVoiceDetection
+	VocabularyID         string        // hot words
+	CustomizationID      string        // custom language model
+
+	// Timeout bounds Start, from dialling to readiness, when its context has
+	// no earlier deadline. Zero means DefaultStartTimeout; negative, no bound.
+	Timeout time.Duration
+
+	// PingInterval is the time between pings. Zero means DefaultPingInterval;
+	// negative sends none.
+	PingInterval time.Duration
+
+	// PingTimeout ends the session with ErrPingTimeout when a ping stays
+	// unanswered that long. Zero means never. It must be shorter than
+	// PingInterval. The clock stands still while reading is paused for a slow
+	// callback.
+	PingTimeout time.Duration
+
+	// Extra is merged into the payload last: it adds fields this struct does
+	// not know and overrides those it does.
+	Extra map[string]any
+}
+
+// RecognitionResult is a partial or final recognition.
+type RecognitionResult struct {
+	Event
+	Text     string        // the whole text so far; it replaces earlier results
+	Duration time.Duration // audio processed
+}
+
+// Recognizer recognises one short utterance per session. Create it with
+// [Client.NewRecognizer]. SendAudio, Shutdown, Done, Err and TaskID are safe
+// for concurrent use; Start and Stop are too, and fail rather than overlap.
+type Recognizer struct {
+	_ noCopy
+	o object
+	h RecognizerHandlers
+}
+
+// NewRecognizer returns a Recognizer with no open session. It does no I/O.
+func (c *Client) NewRecognizer(h RecognizerHandlers) *Recognizer {
+	return &Recognizer{o: object{client: c.client}, h: h}
+}
+
+var recognition = session.Spec{
+	Namespace: "SpeechRecognizer",
+	Start:     "StartRecognition",
+	Started:   []string{"RecognitionStarted"},
+	Final:     []string{"RecognitionCompleted"},
+	Stop:      "StopRecognition",
+}
+
+// Start opens a session and blocks until the service is ready for audio and
+// OnStart has returned. If the previous session is still running its last
+// callbacks, Start waits for them first. On failure the connection is gone and
+// no goroutine is left, except one in a callback that has not returned.
+func (r *Recognizer) Start(ctx context.Context, p RecognitionParams) error {
+	payload, err := p.payload()
+	if err != nil {
+		return err
+	}
+	return encodable("Extra", r.o.start(ctx, session.Params{Spec: recognition, Payload: payload},
+		timing{p.Timeout, p.PingInterval, p.PingTimeout},
+		&callbacks{
+			args: r.h.CallbackArgs, onEvent: r.h.OnEvent, onError: r.h.OnError, onClose: r.h.OnClose,
+			typed: r.h.typed,
+		}))
+}
+
+func (p *RecognitionParams) payload() (map[string]any, error) {
+	m, err := audioPayload(audioParams{p.Format, p.SampleRate, p.Channels,
+		p.EnableIntermediateResult, p.EnablePunctuationPrediction, p.EnableInverseTextNormalization,
+		p.VocabularyID, p.CustomizationID}, recognitionFormats)
+	if err != nil {
+		return nil, err
+	}
+	if p.EnableVoiceDetection {
+		m["enable_voice_detection"] = true
+	}
+	if err := putSilence(m, "max_start_silence", "MaxStartSilence", p.MaxStartSilence); err != nil {
+		return nil, err
+	}
+	if err := putSilence(m, "max_end_silence", "MaxEndSilence", p.MaxEndSilence); err != nil {
+		return nil, err
+	}
+	return withExtra(m, p.Extra), nil
+}
+
+func (h *RecognizerHandlers) typed(e Event) {
+	switch e.Name {
+	case "RecognitionStarted":
+		call(h.OnStart, &e)
+	case "RecognitionResultChanged":
+		call(h.OnResultChanged, newRecognitionResult(e))
+	case "RecognitionCompleted":
+		call(h.OnCompleted, newRecognitionResult(e))
+	}
+}
+
+func newRecognitionResult(e Event) *RecognitionResult {
+	var p struct {
+		Result   string   `json:"result"`
+		Duration wire.Int `json:"duration"`
+	}
+	decodePayload(&e, &p)
+	return &RecognitionResult{Event: e, Text: p.Result, Duration: ms(p.Duration)}
+}
+
+// SendAudio sends data in the format given to Start. It returns when data has
+// been handed to the connection; data may then be reused. It blocks while the
+// network is slower than the audio, for Config.WriteTimeout at most. An empty
+// data does nothing. It returns ErrNotStarted before the service has answered the
+// Start (from the moment OnStart is called, sending is legal), ErrCompleted once
+// the service has ended the task by itself (see EnableVoiceDetection), and the
+// reason once the session has failed.
+//
+// Send 20 to 200 ms of audio at a time, about as fast as it plays. More than
+// 16 KiB is sent as several messages.
+func (r *Recognizer) SendAudio(data []byte) error { return r.o.core.SendBinary(data) }
+
+// Stop tells the service that the audio is over and blocks until OnCompleted
+// and OnClose have returned. If ctx or Config.StopTimeout ends first, Stop shuts
+// the session down and returns, without waiting for a callback that is stuck, an
+// error that matches ErrStopTimeout, or context.Canceled if ctx was cancelled.
+// If the session has already ended, Stop returns Err, so one check after Stop is
+// enough; before the first Start it returns ErrNotStarted. Stop must not be called
+// from a callback.
+func (r *Recognizer) Stop(ctx context.Context) error { return r.o.core.Stop(ctx) }
+
+// Shutdown drops the session at once: calls that block return ErrShutdown,
+// OnClose runs, no other callback starts. It does not wait; receive from Done
+// to wait. It may be called from callbacks, any number of times.
+func (r *Recognizer) Shutdown() { r.o.core.Shutdown() }
+
+// Done returns a channel that is closed when the current session, or the last
+// one, has ended and its last callback has returned. It is closed if there was
+// none.
+func (r *Recognizer) Done() <-chan struct{} { return r.o.core.Done() }
+
+// Err returns nil while a session runs and after one that completed, and
+// otherwise why the last session ended.
+func (r *Recognizer) Err() error { return r.o.core.Err() }
+
+// TaskID returns the ID of the current session or of the last one. Quote it in
+// support requests.
+func (r *Recognizer) TaskID() string { return r.o.core.TaskID() }

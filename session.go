@@ -1,0 +1,165 @@
+package nls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+)
+
+// This file joins the products to the session core.
+
+// object is what all session objects are made of.
+type object struct {
+	client *client // nil in a zero value, which has never been started
+	core   session.Session
+}
+
+// callbacks are the handlers of a product, in the form that all of them share.
+type callbacks struct {
+	args    []any
+	onOpen  func(*OpenEvent)
+	onEvent func(*Event)
+	onData  func(AudioEvent)
+	onError func(*ErrorEvent)
+	onClose func(*CloseEvent)
+	typed   func(Event) // calls the handler that fits the event's name
+}
+
+func (h *callbacks) deliver(d *session.Delivery) {
+	switch d.Kind {
+	case session.KindOpen:
+		h.onOpen(&OpenEvent{TaskID: d.TaskID, Args: h.args})
+	case session.KindEvent:
+		e := newEvent(d.Event, h.args)
+		if h.onEvent != nil {
+			h.onEvent(&e)
+		}
+		h.typed(e)
+	case session.KindData:
+		if h.onData != nil {
+			h.onData(AudioEvent{TaskID: d.TaskID, Data: d.Data, Args: h.args})
+		}
+	case session.KindFailed:
+		if h.onError != nil {
+			e := ErrorEvent{Event: Event{TaskID: d.TaskID, Args: h.args}, Err: d.Err}
+			if d.Event != nil {
+				e.Event = newEvent(d.Event, h.args)
+			}
+			h.onError(&e)
+		}
+	case session.KindClosed:
+		if h.onClose != nil {
+			h.onClose(&CloseEvent{TaskID: d.TaskID, Code: d.Code, Reason: d.Reason, Err: d.Err, Args: h.args})
+		}
+	}
+}
+
+// timing is the part of the params that all products share.
+type timing struct {
+	start, ping, pong time.Duration // Timeout, PingInterval, PingTimeout
+}
+
+// start starts a session. p has what differs between products.
+func (o *object) start(ctx context.Context, p session.Params, t timing, h *callbacks) error {
+	c := o.client
+	if c == nil {
+		return &ParamError{"Client", nil, "make session objects with the methods of a Client"}
+	}
+	p.StartTimeout = orDefault(t.start, DefaultStartTimeout)
+	p.PingInterval = orDefault(t.ping, DefaultPingInterval)
+	p.PingTimeout = t.pong
+	switch {
+	case t.pong < 0:
+		return &ParamError{"PingTimeout", t.pong, "must not be negative"}
+	case t.pong > 0 && p.PingInterval < 0:
+		return &ParamError{"PingTimeout", t.pong, "there are no pings to time out"}
+	case t.pong > 0 && t.pong >= p.PingInterval:
+		return &ParamError{"PingTimeout", t.pong, "must be shorter than PingInterval"}
+	}
+	p.URL = orDefault(p.URL, c.url)
+	p.StopTimeout = orDefault(p.StopTimeout, c.cfg.StopTimeout)
+	if p.Context == nil {
+		p.Context = sdkContext
+	}
+	p.Deliver = h.deliver
+	p.Hooks = sessionHooks(c.traces(ctx))
+	return o.core.Start(ctx, c.session, p)
+}
+
+// encodable turns the core's complaint about a payload into one about param.
+func encodable(param string, err error) error {
+	if e, ok := errors.AsType[*session.EncodeError](err); ok {
+		return &ParamError{param, nil, e.Reason}
+	}
+	return err
+}
+
+// sdkContext is the context object of every directive (protocol §2.1).
+var sdkContext = map[string]any{
+	"sdk": map[string]any{"name": "nlsgo", "version": Version, "language": "go"},
+}
+
+// sessionConfig is the part of the Client that the core knows.
+func (c *client) sessionConfig() *session.Config {
+	return &session.Config{
+		AppKey:         c.cfg.AppKey,
+		WriteTimeout:   c.cfg.WriteTimeout,
+		MaxPending:     c.cfg.MaxPendingBytes,
+		Header:         c.cfg.Header,
+		TLSConfig:      c.tls,
+		Proxy:          c.cfg.Proxy,
+		NetDialContext: c.cfg.NetDialContext,
+		Log:            c.log,
+		Token:          c.token,
+		Invalidate:     c.invalidate,
+		Explain:        explain,
+	}
+}
+
+// token is the token of the next connection.
+func (c *client) token(ctx context.Context) (string, error) {
+	start := time.Now()
+	var tok *Token
+	var cached bool
+	var err error
+	if cache, ok := c.tokens.(interface {
+		lookup(context.Context) (*Token, bool, error)
+	}); ok {
+		tok, cached, err = cache.lookup(ctx)
+	} else {
+		tok, err = c.tokens.Token(ctx)
+	}
+	switch {
+	case err != nil:
+		if _, ok := errors.AsType[*TokenError](err); !ok && !errors.Is(err, ErrInvalidParameter) {
+			err = fmt.Errorf("nls: token: %w", err)
+		}
+	case tok == nil || tok.Value == "":
+		tok, err = nil, errors.New("nls: token: the TokenSource returned none")
+	}
+	info := TraceToken{Cached: cached, Duration: time.Since(start), Err: err}
+	if tok != nil {
+		info.Expiry = tok.Expiry
+	}
+	for _, t := range c.traces(ctx) {
+		if t.TokenDone != nil {
+			t.TokenDone(info)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return tok.Value, nil
+}
+
+// invalidate gives up a refused token. It reports whether there may be another.
+func (c *client) invalidate(token string) bool {
+	source, ok := c.tokens.(Invalidator)
+	if ok {
+		source.Invalidate(&Token{Value: token})
+	}
+	return ok
+}

@@ -1,0 +1,160 @@
+package nls
+
+import (
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nlsgo/nls/internal/session"
+)
+
+// StreamSynthesizerHandlers are the callbacks of a StreamSynthesizer.
+type StreamSynthesizerHandlers struct {
+	OnStart             func(*Event)     // SynthesisStarted: text may be sent
+	OnSentenceBegin     func(*MetaInfo)  // SentenceBegin, without subtitles
+	OnSentenceSynthesis func(*MetaInfo)  // SentenceSynthesis: timing so far
+	OnSentenceEnd       func(*MetaInfo)  // SentenceEnd: timing of the sentence
+	OnData              func(AudioEvent) // a chunk of audio
+	OnCompleted         func(*Event)     // SynthesisCompleted
+	OnError             func(*ErrorEvent)
+	OnClose             func(*CloseEvent)
+	OnEvent             func(*Event)
+	CallbackArgs        []any
+}
+
+// StreamSynthesisParams are the parameters of one streaming synthesis. See
+// [SynthesisParams] for the fields not described here.
+type StreamSynthesisParams struct {
+	Voice          string
+	Format         Format
+	SampleRate     int
+	Volume         *int
+	SpeechRate     int
+	PitchRate      int
+	EnableSubtitle bool
+
+	Timeout         time.Duration // bounds Start
+	CompleteTimeout time.Duration // bounds Stop; zero bounds the time without a message, by DefaultCompleteTimeout
+	PingInterval    time.Duration
+	PingTimeout     time.Duration
+	Extra           map[string]any
+}
+
+// StreamSynthesizer speaks text as it is being produced, for example by a
+// language model. Create it with [Client.NewStreamSynthesizer].
+type StreamSynthesizer struct {
+	_ noCopy
+	o object
+	h StreamSynthesizerHandlers
+}
+
+// NewStreamSynthesizer returns a StreamSynthesizer with no open session.
+func (c *Client) NewStreamSynthesizer(h StreamSynthesizerHandlers) *StreamSynthesizer {
+	return &StreamSynthesizer{o: object{client: c.client}, h: h}
+}
+
+var streamSynthesis = session.Spec{
+	Namespace: "FlowingSpeechSynthesizer",
+	Start:     "StartSynthesis",
+	Started:   []string{"SynthesisStarted"},
+	Final:     []string{"SynthesisCompleted"},
+	Stop:      "StopSynthesis",
+}
+
+// Start opens a session and blocks until text may be sent.
+func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) error {
+	payload, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	if err != nil {
+		return err
+	}
+	params := session.Params{Spec: streamSynthesis, Payload: withExtra(payload, p.Extra), StopTimeout: p.CompleteTimeout}
+	if p.CompleteTimeout == 0 {
+		params.StopTimeout, params.IdleTimeout = -1, DefaultCompleteTimeout
+	}
+	if s.o.client != nil {
+		params.URL = s.o.client.streamURL
+	}
+	return encodable("Extra", s.o.start(ctx, params, timing{p.Timeout, p.PingInterval, p.PingTimeout},
+		&callbacks{
+			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
+			typed: s.h.typed,
+		}))
+}
+
+func (h *StreamSynthesizerHandlers) typed(e Event) {
+	switch e.Name {
+	case "SynthesisStarted":
+		call(h.OnStart, &e)
+	case "SentenceBegin":
+		call(h.OnSentenceBegin, newMetaInfo(e))
+	case "SentenceSynthesis":
+		call(h.OnSentenceSynthesis, newMetaInfo(e))
+	case "SentenceEnd":
+		call(h.OnSentenceEnd, newMetaInfo(e))
+	case "SynthesisCompleted":
+		call(h.OnCompleted, &e)
+	}
+}
+
+// SendText adds text. The pieces need not be words or sentences; the service
+// splits them. Long text is sent as several messages, since the service takes
+// 10,000 characters in one and 100,000 in a session. Empty text does nothing.
+//
+// The service ends a session with StatusIdleTimeout when no text comes for ten
+// seconds, or for about 23 with pings, which are on by default.
+func (s *StreamSynthesizer) SendText(text string) error {
+	if err := checkText(text); err != nil {
+		return err
+	}
+	var pieces []any
+	for text != "" {
+		var piece string
+		piece, text = cutText(text)
+		pieces = append(pieces, map[string]any{"text": piece})
+	}
+	return encodable("Text", s.o.core.Send("RunSynthesis", sdkContext, pieces...))
+}
+
+// The longest piece of text in one RunSynthesis: the service takes 10,000
+// characters (protocol §6.1), and the directive has to fit a frame of 16 KiB, of
+// which envelope and escapes may take the rest.
+const (
+	maxPieceChars = 10000
+	maxPieceBytes = 14 << 10
+)
+
+// cutText cuts text after as many runes as one directive takes.
+func cutText(text string) (piece, rest string) {
+	chars, size := 0, 0
+	for i, r := range text {
+		n := utf8.RuneLen(r)
+		switch {
+		case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
+			n = 2 // \n
+		case r < ' ' || r == '\u2028' || r == '\u2029':
+			n = 6 // \u2028
+		}
+		if chars++; chars > maxPieceChars || size+n > maxPieceBytes {
+			return text[:i], text[i:]
+		}
+		size += n
+	}
+	return text, ""
+}
+
+// Stop says that the text is complete and waits for the rest of the audio, as
+// [Recognizer.Stop] does. Text sent before a Stop is always spoken; without one
+// the end of it may be lost. CompleteTimeout bounds it if ctx does not.
+func (s *StreamSynthesizer) Stop(ctx context.Context) error { return s.o.core.Stop(ctx) }
+
+// Shutdown drops the session, for example when the listener interrupts.
+func (s *StreamSynthesizer) Shutdown() { s.o.core.Shutdown() }
+
+// Done reports the end of the session. See [Recognizer.Done].
+func (s *StreamSynthesizer) Done() <-chan struct{} { return s.o.core.Done() }
+
+// Err says why the session ended. See [Recognizer.Err].
+func (s *StreamSynthesizer) Err() error { return s.o.core.Err() }
+
+// TaskID returns the session ID. See [Recognizer.TaskID].
+func (s *StreamSynthesizer) TaskID() string { return s.o.core.TaskID() }

@@ -1,0 +1,233 @@
+package nls
+
+import (
+	"context"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+// TranscriberHandlers are the callbacks of a Transcriber. Any may be nil.
+type TranscriberHandlers struct {
+	OnStart         func(*Event)      // TranscriptionStarted: audio may be sent
+	OnSentenceBegin func(*Sentence)   // SentenceBegin
+	OnResultChanged func(*Sentence)   // TranscriptionResultChanged, if enabled
+	OnSentenceEnd   func(*Sentence)   // SentenceEnd: the sentence is final
+	OnCompleted     func(*Event)      // TranscriptionCompleted
+	OnError         func(*ErrorEvent) // the session failed
+	OnClose         func(*CloseEvent) // the connection is gone
+	OnEvent         func(*Event)      // every text message, first
+	CallbackArgs    []any             // handed to every callback as Args
+}
+
+// TranscriptionParams are the parameters of one transcription. See
+// [RecognitionParams] for the fields not described here.
+type TranscriptionParams struct {
+	Format     Format
+	SampleRate int
+	Channels   int
+
+	EnableIntermediateResult       bool
+	EnablePunctuationPrediction    bool
+	EnableInverseTextNormalization bool
+
+	EnableWords        bool          // word timing in Sentence.Words
+	MaxSentenceSilence time.Duration // pause that ends a sentence; 0 leaves it to the service
+	VocabularyID       string
+	CustomizationID    string
+	Disfluency         bool // drop filler words
+
+	// EnableSemanticSentenceDetection splits sentences by meaning and not by
+	// pauses. It needs EnableIntermediateResult.
+	EnableSemanticSentenceDetection bool
+
+	// SpeechNoiseThreshold is from -1, where noise counts as speech, to 1, where
+	// speech counts as noise. Nil leaves it to the service.
+	SpeechNoiseThreshold *float64
+
+	Timeout      time.Duration
+	PingInterval time.Duration
+	PingTimeout  time.Duration
+	Extra        map[string]any
+}
+
+// Sentence is a sentence that began, changed or ended.
+type Sentence struct {
+	Event
+	ID         string        // payload.sentence_id, in SentenceEnd
+	Index      int           // counts from 1
+	Begin      time.Duration // where the sentence began
+	Time       time.Duration // audio processed; in SentenceEnd, where it ended
+	Text       string        // the whole sentence so far; it replaces earlier text
+	Confidence float64
+	Words      []Word
+	Stash      *Stash // in SentenceEnd, if the next sentence has begun
+
+	// ResultStatus is payload.status: 0 or StatusOK when all is well, and the
+	// reason when the service gave up on this one sentence.
+	ResultStatus int
+}
+
+// Stash is what is already known of the next sentence.
+type Stash struct {
+	Index      int
+	Begin, Now time.Duration
+	Text       string
+}
+
+// Transcriber transcribes a stream of audio. Create it with
+// [Client.NewTranscriber]. Its concurrency rules are those of [Recognizer].
+type Transcriber struct {
+	_ noCopy
+	o object
+	h TranscriberHandlers
+}
+
+// NewTranscriber returns a Transcriber with no open session. It does no I/O.
+func (c *Client) NewTranscriber(h TranscriberHandlers) *Transcriber {
+	return &Transcriber{o: object{client: c.client}, h: h}
+}
+
+var transcription = session.Spec{
+	Namespace: "SpeechTranscriber",
+	Start:     "StartTranscription",
+	Started:   []string{"TranscriptionStarted"},
+	Final:     []string{"TranscriptionCompleted"},
+	Stop:      "StopTranscription",
+}
+
+// Start opens a session. See [Recognizer.Start].
+func (t *Transcriber) Start(ctx context.Context, p TranscriptionParams) error {
+	return t.start(ctx, p, session.Params{})
+}
+
+func (t *Transcriber) start(ctx context.Context, p TranscriptionParams, core session.Params) error {
+	payload, err := p.payload()
+	if err != nil {
+		return err
+	}
+	core.Spec, core.Payload = transcription, payload
+	return encodable("Extra", t.o.start(ctx, core,
+		timing{p.Timeout, p.PingInterval, p.PingTimeout},
+		&callbacks{
+			args: t.h.CallbackArgs, onEvent: t.h.OnEvent, onError: t.h.OnError, onClose: t.h.OnClose,
+			typed: t.h.typed(),
+		}))
+}
+
+func (p *TranscriptionParams) payload() (map[string]any, error) {
+	m, err := audioPayload(audioParams{p.Format, p.SampleRate, p.Channels,
+		p.EnableIntermediateResult, p.EnablePunctuationPrediction, p.EnableInverseTextNormalization,
+		p.VocabularyID, p.CustomizationID}, transcriptionFormats)
+	if err != nil {
+		return nil, err
+	}
+	if err := putSilence(m, "max_sentence_silence", "MaxSentenceSilence", p.MaxSentenceSilence); err != nil {
+		return nil, err
+	}
+	if p.EnableWords {
+		m["enable_words"] = true
+	}
+	if p.Disfluency {
+		m["disfluency"] = true
+	}
+	if p.EnableSemanticSentenceDetection {
+		if !p.EnableIntermediateResult {
+			return nil, &ParamError{"EnableSemanticSentenceDetection", true, "needs EnableIntermediateResult"}
+		}
+		m["enable_semantic_sentence_detection"] = true
+	}
+	if v := p.SpeechNoiseThreshold; v != nil {
+		if !(*v >= -1 && *v <= 1) {
+			return nil, &ParamError{"SpeechNoiseThreshold", *v, "must be from -1 to 1"}
+		}
+		m["speech_noise_threshold"] = *v
+	}
+	return withExtra(m, p.Extra), nil
+}
+
+// typed returns the function that turns the events of one session into calls of
+// the handlers.
+func (h *TranscriberHandlers) typed() func(Event) {
+	var begin time.Duration // of the current sentence, which only some events say
+	return func(e Event) {
+		switch e.Name {
+		case "TranscriptionStarted":
+			call(h.OnStart, &e)
+		case "SentenceBegin":
+			s := newSentence(e)
+			s.Begin, begin = s.Time, s.Time
+			call(h.OnSentenceBegin, s)
+		case "TranscriptionResultChanged":
+			s := newSentence(e)
+			s.Begin = begin
+			call(h.OnResultChanged, s)
+		case "SentenceEnd":
+			call(h.OnSentenceEnd, newSentence(e))
+		case "TranscriptionCompleted":
+			call(h.OnCompleted, &e)
+		}
+	}
+}
+
+func newSentence(e Event) *Sentence {
+	var p struct {
+		ID         string   `json:"sentence_id"`
+		Index      wire.Int `json:"index"`
+		Begin      wire.Int `json:"begin_time"`
+		Time       wire.Int `json:"time"`
+		Result     string   `json:"result"`
+		Confidence float64  `json:"confidence"`
+		Status     wire.Int `json:"status"`
+		Words      []struct {
+			Text  string   `json:"text"`
+			Start wire.Int `json:"startTime"`
+			End   wire.Int `json:"endTime"`
+		} `json:"words"`
+		Stash struct {
+			Index wire.Int `json:"sentenceId"`
+			Begin wire.Int `json:"beginTime"`
+			Now   wire.Int `json:"currentTime"`
+			Text  string   `json:"text"`
+		} `json:"stash_result"`
+	}
+	decodePayload(&e, &p)
+	s := &Sentence{
+		Event: e, ID: p.ID, Index: int(p.Index), Begin: ms(p.Begin), Time: ms(p.Time),
+		Text: p.Result, Confidence: p.Confidence, ResultStatus: int(p.Status),
+	}
+	for _, w := range p.Words {
+		s.Words = append(s.Words, Word{w.Text, ms(w.Start), ms(w.End)})
+	}
+	if p.Stash.Text != "" || p.Stash.Now > p.Stash.Begin {
+		s.Stash = &Stash{int(p.Stash.Index), ms(p.Stash.Begin), ms(p.Stash.Now), p.Stash.Text}
+	}
+	return s
+}
+
+// SendAudio sends audio. See [Recognizer.SendAudio]. The service ends a session
+// that gets no audio for ten seconds, with StatusAudioTimeout or
+// StatusIdleTimeout; send silence to keep it, and do not rely on pings.
+func (t *Transcriber) SendAudio(data []byte) error { return t.o.core.SendBinary(data) }
+
+// Ctrl sends a ControlTranscriber command with ex as its payload. The service
+// does not answer it. A command of more than 16 KiB is a *ParamError.
+func (t *Transcriber) Ctrl(ex map[string]any) error {
+	return encodable("ex", t.o.core.Send("ControlTranscriber", sdkContext, jsonObject(ex)))
+}
+
+// Stop ends the audio and waits for the last results. See [Recognizer.Stop].
+func (t *Transcriber) Stop(ctx context.Context) error { return t.o.core.Stop(ctx) }
+
+// Shutdown drops the session. See [Recognizer.Shutdown].
+func (t *Transcriber) Shutdown() { t.o.core.Shutdown() }
+
+// Done reports the end of the session. See [Recognizer.Done].
+func (t *Transcriber) Done() <-chan struct{} { return t.o.core.Done() }
+
+// Err says why the session ended. See [Recognizer.Err].
+func (t *Transcriber) Err() error { return t.o.core.Err() }
+
+// TaskID returns the session ID. See [Recognizer.TaskID].
+func (t *Transcriber) TaskID() string { return t.o.core.TaskID() }
