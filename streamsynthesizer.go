@@ -63,11 +63,11 @@ var streamSynthesis = session.Spec{
 
 // Start opens a session and blocks until text may be sent.
 func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) error {
-	payload, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	payload, err := p.payload()
 	if err != nil {
 		return err
 	}
-	params := session.Params{Spec: streamSynthesis, Payload: withExtra(payload, p.Extra), StopTimeout: p.CompleteTimeout}
+	params := session.Params{Spec: streamSynthesis, Payload: payload, StopTimeout: p.CompleteTimeout}
 	if p.CompleteTimeout == 0 {
 		params.StopTimeout, params.IdleTimeout = -1, DefaultCompleteTimeout
 	}
@@ -79,6 +79,14 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
 			typed: s.h.typed,
 		}))
+}
+
+func (p *StreamSynthesisParams) payload() (map[string]any, error) {
+	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	if err != nil {
+		return nil, err
+	}
+	return withExtra(m, p.Extra), nil
 }
 
 func (h *StreamSynthesizerHandlers) typed(e Event) {
