@@ -1,0 +1,114 @@
+package nlstest
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gorilla/websocket"
+)
+
+// gatewayPath is the path of every product (protocol §1.1).
+const gatewayPath = "/ws/v1"
+
+// notFound is what the REST side of the gateway answers to whatever is no
+// websocket upgrade at the right path (protocol §1.3).
+const notFound = `{"task_id":"` + noTask + `","result":"","status":40000003,"message":"Gateway:PARAMETER_INVALID:appkey not set"}`
+
+// noTask stands for a task ID where there is none.
+const noTask = "00000000000000000000000000000000"
+
+// upgrader takes every origin and never compresses: the clients of protocol
+// §1.2 send any Origin and cannot inflate.
+var upgrader = websocket.Upgrader{
+	CheckOrigin: func(*http.Request) bool { return true },
+	Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+		refuse(w, status, "application/json", notFound)
+	},
+}
+
+// serveGateway answers a handshake, and hands what becomes a websocket to a conn.
+func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		return
+	}
+	defer s.running.Done()
+
+	if r.URL.Path != gatewayPath || !websocket.IsWebSocketUpgrade(r) {
+		refuse(w, http.StatusBadRequest, "application/json", notFound)
+		return
+	}
+	token, present := tokenOf(r)
+	account, refusal := s.accounts.checkToken(token, present)
+	if refusal != "" {
+		refuse(w, http.StatusForbidden, "text/plain", refusal)
+		return
+	}
+	fault, err := s.faultOf(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "text/plain", err.Error())
+		return
+	}
+	link := r.Context().Value(linkKey{}).(*link)
+	if fault != nil && fault.At == AtHandshake {
+		if w = fault.handshake(w, r, link); w == nil {
+			return
+		}
+		fault = nil
+	}
+
+	// Neither the order of the header fields nor their case matters, but the
+	// service names its proxy in every answer.
+	ws, err := upgrader.Upgrade(w, r, http.Header{"Server": {"Tengine"}})
+	if err != nil {
+		return
+	}
+	if !s.enter() {
+		link.Close()
+		return
+	}
+	number := int(s.connections.Add(1))
+	c := newConn(s, ws, link, account, number, fault)
+	// The handler returns, so that net/http lets go of what it keeps for a request.
+	go func() {
+		defer s.running.Done()
+		c.run()
+	}()
+}
+
+// tokenOf returns the token of a handshake and whether there is one. The query
+// goes first (protocol §1.2).
+func tokenOf(r *http.Request) (token string, present bool) {
+	if q := r.URL.Query(); q.Has("token") {
+		return q.Get("token"), true
+	}
+	values := r.Header.Values("X-NLS-Token")
+	if len(values) == 0 {
+		return "", false
+	}
+	return values[0], true
+}
+
+// faultOf returns the fault of the connection of r, nil for none.
+func (s *Server) faultOf(r *http.Request) (*Fault, error) {
+	if s.opts.Fault != nil {
+		if f := s.opts.Fault(r); f != nil {
+			return f, f.check()
+		}
+	}
+	if name := r.URL.Query().Get("fault"); name != "" {
+		return ParseFault(name)
+	}
+	return nil, nil
+}
+
+// refuse answers a handshake with an error.
+func refuse(w http.ResponseWriter, status int, contentType, body string) {
+	h := w.Header()
+	h.Set("Server", "Tengine")
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	io.Copy(w, strings.NewReader(body))
+}

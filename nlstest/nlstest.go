@@ -1,0 +1,364 @@
+// Package nlstest is an NLS gateway for tests and for development without a
+// cloud account, in the manner of net/http/httptest.
+//
+// A [Server] speaks the server side of the NLS protocol: the websocket gateway
+// at Server.URL with the five speech namespaces, and the CreateToken API at
+// Server.TokenURL. It checks what the real service checks (token, envelope,
+// ids, state, payload, quota, timers) and answers with the same events and
+// status codes, so that code which works against it works against the service.
+// The official SDKs of other languages work against it too.
+//
+// What it does not have is a speech model. The built-in [Loopback] engine
+// writes text into the audio it synthesises and reads it back when that audio
+// is recognised; in any other audio it finds where speech is, not what was
+// said. [Script] answers any audio with given sentences, for tests of code that
+// needs known words. Set Options.Engine to plug in a real engine.
+//
+// # Where it differs from the service
+//
+// Audio may come faster than it plays (status 41040202 does not occur). Formats
+// that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
+// recognition, and their audio then fails with 40270003; synthesis makes pcm and
+// wav only, and refuses mp3 as it refuses an unknown format. Every voice name is
+// good, with or without subtitles, but "invalid" and the empty one, and outside
+// FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
+// outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
+// KiB that clients can read comes without its words.
+package nlstest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nlsgo/nls"
+)
+
+const (
+	defaultMaxSessions = 200              // of a paid project (protocol §3.1)
+	defaultIdleTimeout = 10 * time.Second // protocol §1.5
+
+	// The addresses of the listeners in Pipe mode. Nothing listens there on TCP.
+	pipeGateway = "127.0.0.1:1"
+	pipeToken   = "127.0.0.1:2"
+)
+
+// Options configures a Server. The zero value accepts the AppKey, token and
+// access key that Server.Config returns, and nothing else.
+type Options struct {
+	Addr string // TCP address to listen on; "" means a free port on 127.0.0.1
+	TLS  bool   // serve wss with the server's own certificate authority
+	Pipe bool   // no TCP: in-memory connections, for testing/synctest
+
+	AppKeys    map[string]string // app key to account; nil means one default key
+	Tokens     map[string]string // token to account; nil means one default token
+	AccessKeys map[string]string // access key ID to secret; nil means one default pair
+	TokenTTL   time.Duration     // lifetime of created tokens; zero means 24 hours
+
+	// MaxSessions is how many sessions an app key may have at a time; a Start
+	// beyond fails with 40000005. Zero means 200, negative no limit.
+	MaxSessions int
+
+	// IdleTimeout is how long a client may be silent where the service waits for
+	// it: 40000004, and 41040201 for recognition without audio. With pings in
+	// between it is 2.3 times as long, but not for audio. Zero means 10 seconds,
+	// as the service has; negative means none.
+	IdleTimeout time.Duration
+
+	// ReplyDelay passes before ...Started and ...Completed, as on a network. Zero
+	// means none; audio that a client sends too early, before it has seen
+	// ...Started, may then come just late enough to be accepted.
+	ReplyDelay time.Duration
+
+	Engine Engine // nil means Loopback
+
+	// Fault decides how a connection misbehaves, nil for not at all. It is
+	// called once for each connection, from its goroutine. Other programs name a
+	// fault in the URL instead, see ParseFault.
+	Fault func(*http.Request) *Fault
+
+	// OnFrame sees every message received and sent, in the order of the wire,
+	// one call at a time for each connection. The Payload may be kept.
+	OnFrame func(Frame)
+}
+
+// Server is a running gateway. Its methods are safe for concurrent use.
+type Server struct {
+	URL      string // ws://127.0.0.1:port/ws/v1, or wss
+	TokenURL string // https://127.0.0.1:port/, always TLS, as the SDK demands
+
+	opts      Options
+	accounts  *accounts
+	authority *authority
+	pipes     map[string]*pipeListener // by address, in Pipe mode
+	gateway   *http.Server
+	token     *http.Server
+
+	ctx     context.Context // of the engines; ends with the Server
+	cancel  context.CancelFunc
+	running sync.WaitGroup // every goroutine of the Server
+
+	counters
+
+	mu       sync.Mutex // never held while waiting
+	closed   bool
+	conns    map[*link]struct{} // every open connection of the gateway
+	sessions map[string]int     // running, by app key
+	sum      int                // of sessions
+	max      int                // the most that sum has been
+}
+
+// counters are what Stats counts without a lock.
+type counters struct {
+	connections, started, framesIn, framesOut, pings atomic.Int64
+	bytesIn, bytesOut                                atomic.Int64
+}
+
+// NewServer starts a Server. Like httptest.NewServer, it panics if it cannot
+// listen. The caller must call Close.
+func NewServer(opts Options) *Server {
+	s, err := newServer(opts)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func newServer(opts Options) (*Server, error) {
+	if opts.MaxSessions == 0 {
+		opts.MaxSessions = defaultMaxSessions
+	}
+	if opts.IdleTimeout == 0 {
+		opts.IdleTimeout = defaultIdleTimeout
+	}
+	if opts.Engine == nil {
+		opts.Engine = Loopback()
+	}
+	authority, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts:      opts,
+		accounts:  newAccounts(opts),
+		authority: authority,
+		conns:     map[*link]struct{}{},
+		sessions:  map[string]int{},
+	}
+	gateway, token, err := s.listen()
+	if err != nil {
+		return nil, fmt.Errorf("nlstest: listen: %w", err)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+
+	scheme := "ws"
+	if opts.TLS {
+		scheme = "wss"
+	}
+	s.URL = scheme + "://" + gateway.Addr().String() + gatewayPath
+	s.TokenURL = "https://" + token.Addr().String() + "/"
+
+	gateway = &linkListener{gateway, s}
+	if opts.TLS {
+		gateway = tls.NewListener(gateway, authority.server())
+	}
+	s.gateway = newHTTPServer(http.HandlerFunc(s.serveGateway))
+	s.gateway.ConnContext = withLink
+	s.token = newHTTPServer(s.accounts.handler())
+	s.running.Go(func() { s.gateway.Serve(gateway) })
+	s.running.Go(func() { s.token.Serve(tls.NewListener(token, authority.server())) })
+	return s, nil
+}
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(discard{}, "", 0), // a client that hangs up is no news
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// listen opens the listeners of the gateway and of the token API.
+func (s *Server) listen() (gateway, token net.Listener, err error) {
+	if s.opts.Pipe {
+		g, t := newPipeListener(pipeGateway), newPipeListener(pipeToken)
+		s.pipes = map[string]*pipeListener{pipeGateway: g, pipeToken: t}
+		return g, t, nil
+	}
+	addr := s.opts.Addr
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	if gateway, err = net.Listen("tcp", addr); err != nil {
+		return nil, nil, err
+	}
+	if token, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		gateway.Close()
+		return nil, nil, err
+	}
+	return gateway, token, nil
+}
+
+// dialPipe is the NetDialContext of Pipe mode.
+func (s *Server) dialPipe(ctx context.Context, network, addr string) (net.Conn, error) {
+	l, ok := s.pipes[addr]
+	if !ok {
+		return nil, &net.OpError{Op: "dial", Net: "pipe", Addr: pipeAddr(addr), Err: errors.New("nlstest: no such address in Pipe mode")}
+	}
+	return l.dial(ctx)
+}
+
+// Config returns a Config that reaches the server: its URL, a valid AppKey and
+// token, an access key with TokenOptions for the server's token API, and the
+// TLS roots or the in-memory dialer where those are needed. The token wins over
+// the access key; clear Token to create tokens with the key.
+func (s *Server) Config() nls.Config {
+	appKey, token, key := s.accounts.defaults()
+	cfg := nls.Config{
+		URL:             s.URL,
+		AppKey:          appKey,
+		Token:           token,
+		AccessKeyID:     key.ID,
+		AccessKeySecret: key.Secret,
+		SecurityToken:   key.SecurityToken,
+	}
+	transport := &http.Transport{
+		TLSClientConfig:   s.authority.client(),
+		DisableKeepAlives: true, // nobody closes it
+	}
+	if s.opts.Pipe {
+		cfg.NetDialContext = s.dialPipe
+		transport.DialContext = s.dialPipe
+	}
+	if s.opts.TLS {
+		cfg.TLSConfig = s.authority.client()
+	}
+	endpoint := strings.Trim(strings.TrimPrefix(s.TokenURL, "https:"), "/")
+	cfg.TokenOptions = &nls.TokenOptions{Endpoint: endpoint, Transport: transport}
+	return cfg
+}
+
+// AccessKey returns the default access key.
+func (s *Server) AccessKey() nls.AccessKey {
+	_, _, key := s.accounts.defaults()
+	return key
+}
+
+// CertificatePEM returns the certificate of the server's own authority.
+func (s *Server) CertificatePEM() []byte { return append([]byte(nil), s.authority.pem...) }
+
+// Stats counts what a Server has seen.
+type Stats struct {
+	Connections   int // websockets that were opened
+	Sessions      int // tasks that were started
+	Concurrent    int // tasks that run now
+	MaxConcurrent int // the most that ran at a time
+
+	FramesIn, FramesOut int   // messages
+	BytesIn, BytesOut   int64 // in those messages
+	Pings               int   // received
+	Tokens              int   // created by the CreateToken API
+}
+
+// Stats returns counters.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	concurrent, most := s.sum, s.max
+	s.mu.Unlock()
+	return Stats{
+		Connections:   int(s.connections.Load()),
+		Sessions:      int(s.started.Load()),
+		Concurrent:    concurrent,
+		MaxConcurrent: most,
+		FramesIn:      int(s.framesIn.Load()),
+		FramesOut:     int(s.framesOut.Load()),
+		BytesIn:       s.bytesIn.Load(),
+		BytesOut:      s.bytesOut.Load(),
+		Pings:         int(s.pings.Load()),
+		Tokens:        s.accounts.issued(),
+	}
+}
+
+// acquire takes one session of appKey's quota, and release gives it back.
+func (s *Server) acquire(appKey string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opts.MaxSessions > 0 && s.sessions[appKey] >= s.opts.MaxSessions {
+		return false
+	}
+	s.sessions[appKey]++
+	s.sum++
+	s.max = max(s.max, s.sum)
+	s.started.Add(1)
+	return true
+}
+
+func (s *Server) release(appKey string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[appKey]--; s.sessions[appKey] == 0 {
+		delete(s.sessions, appKey)
+	}
+	s.sum--
+}
+
+// ExpireTokens makes every token issued so far invalid.
+func (s *Server) ExpireTokens() { s.accounts.expireAll() }
+
+// CloseClientConnections drops every open connection to the gateway without a
+// word. Sessions may still count as running for a moment.
+func (s *Server) CloseClientConnections() {
+	s.mu.Lock()
+	links := make([]*link, 0, len(s.conns))
+	for l := range s.conns {
+		links = append(links, l)
+	}
+	s.mu.Unlock()
+	for _, l := range links {
+		l.Close()
+	}
+}
+
+// Close ends every connection and waits for them. It may be called more than
+// once.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.CloseClientConnections() // before http.Server, whose Close can wait for a full socket under TLS
+	s.gateway.Close()
+	s.token.Close()
+	s.running.Wait()
+}
+
+// enter counts a goroutine that Close has to wait for. It reports false after
+// Close.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Add(1)
+	}
+	return !s.closed
+}
+
+// Frame is one websocket message.
+type Frame struct {
+	Conn    int  // connections count from 1
+	Sent    bool // by the server
+	Binary  bool
+	Payload []byte
+}

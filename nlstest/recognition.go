@@ -1,0 +1,344 @@
+package nlstest
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+const (
+	// maxSpeech is the longest utterance of SpeechRecognizer (protocol §3.1).
+	maxSpeech = 60 * time.Second
+
+	defaultSilence = 800 // ms, of max_sentence_silence and max_end_silence
+	minSilence     = 200
+	maxSilence     = 6000
+
+	// voiceStep is how often voice detection looks at the audio.
+	voiceStep = 100 * time.Millisecond
+)
+
+// listener is what the two recognition products have in common: audio goes in,
+// hypotheses come out.
+type listener struct {
+	c            *conn
+	format       string
+	rate         int
+	intermediate bool
+	silence      int // ms that end a sentence
+
+	engine  Recognition
+	cancel  context.CancelFunc
+	wav     wavStripper
+	odd     []byte // half a sample, waiting for the other half
+	got     bool   // any audio at all
+	samples int
+}
+
+// newListener reads the parameters that the products share.
+func newListener(c *conn, p *params, formats ...string) *listener {
+	l := &listener{c: c, silence: defaultSilence}
+	l.rate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
+	l.format = p.str("format", string(nls.FormatPCM))
+	l.intermediate = p.bool("enable_intermediate_result")
+	p.check(func() any { return new(bool) },
+		"enable_punctuation_prediction", "enable_inverse_text_normalization", "disfluency")
+	p.check(func() any { return new(string) }, "customization_id", "vocabulary_id")
+	p.check(func() any { return new(object) }, "special_word_filter")
+	var noise float64
+	if p.read("speech_noise_threshold", &noise) && (noise < -1 || noise > 1) {
+		p.fail(invalidField("speech_noise_threshold", string(p.d.payload["speech_noise_threshold"])))
+	}
+	if !oneOf(l.rate, 8000, 16000) {
+		p.fail(&failure{nls.StatusUnsupportedSampleRate, "UNSUPPORTED_SAMPLE_RATE"})
+	}
+	if !oneOf(l.format, formats...) {
+		p.fail(&failure{nls.StatusUnsupportedFormat, "UNSUPPORTED_FORMAT"})
+	}
+	return l
+}
+
+func (l *listener) begin() *failure {
+	ctx, cancel := context.WithCancel(l.c.ctx)
+	l.cancel = cancel
+	r, err := l.c.server.opts.Engine.Recognize(ctx, l.rate)
+	if err != nil {
+		return errServer
+	}
+	l.engine = r
+	l.setSilence(l.silence)
+	return nil
+}
+
+// setSilence says how many milliseconds of silence end a sentence.
+func (l *listener) setSilence(ms int) {
+	if s, ok := l.engine.(sentenceSilencer); ok {
+		s.SetMaxSentenceSilence(time.Duration(ms) * time.Millisecond)
+	}
+}
+
+func (l *listener) end() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// position is how much audio has been processed.
+func (l *listener) position() time.Duration {
+	return time.Duration(l.samples) * time.Second / time.Duration(l.rate)
+}
+
+// decode returns the whole samples in data.
+func (l *listener) decode(data []byte) ([]byte, *failure) {
+	l.got = l.got || len(data) > 0
+	switch l.format {
+	case "pcm":
+	case "wav":
+		var err error
+		if data, err = l.wav.strip(data, l.rate); err != nil {
+			return nil, errWAVHeader
+		}
+	default:
+		return nil, errDecode // there is no decoder here
+	}
+	if len(l.odd) > 0 {
+		data = append(l.odd, data...)
+	}
+	n := len(data) &^ 1
+	l.odd = slices.Clone(data[n:])
+	return data[:n], nil
+}
+
+// write gives samples to the engine.
+func (l *listener) write(pcm []byte) ([]Hypothesis, *failure) {
+	if len(pcm) == 0 {
+		return nil, nil
+	}
+	l.samples += len(pcm) / 2
+	hs, err := l.engine.Write(pcm)
+	if err != nil {
+		return nil, errServer
+	}
+	return hs, nil
+}
+
+// finish returns what the engine still has.
+func (l *listener) finish() ([]Hypothesis, *failure) {
+	hs, err := l.engine.Finish()
+	if err != nil {
+		return nil, errServer
+	}
+	return hs, nil
+}
+
+// transcriber is a task of SpeechTranscriber.
+type transcriber struct {
+	*listener
+	words bool
+
+	index int // of the sentence that runs or was the last
+	open  bool
+	since time.Duration // where the open sentence began
+}
+
+func openTranscriber(c *conn, d *directive) (task, *failure) {
+	p := paramsOf(d)
+	t := &transcriber{listener: newListener(c, p, "pcm", "wav", "opus", "opu", "speex", "amr", "mp3", "aac")}
+	t.words = p.bool("enable_words")
+	t.silence = p.int("max_sentence_silence", defaultSilence, minSilence, maxSilence)
+	p.check(func() any { return new(bool) }, "enable_semantic_sentence_detection", "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
+	return t, p.failed
+}
+
+func (t *transcriber) audio(data []byte) *failure {
+	pcm, f := t.decode(data)
+	if f != nil {
+		return f
+	}
+	hs, f := t.write(pcm)
+	t.report(hs)
+	return f
+}
+
+// control takes the parameters that may change while a task runs.
+func (t *transcriber) control(d *directive) *failure {
+	p := paramsOf(d)
+	silence := p.int("max_sentence_silence", t.silence, minSilence, maxSilence)
+	p.check(func() any { return new(string) }, "vocabulary_id")
+	if p.failed == nil && silence != t.silence {
+		t.silence = silence
+		t.setSilence(silence)
+	}
+	return p.failed
+}
+
+func (t *transcriber) stop() *failure {
+	hs, f := t.finish()
+	if f != nil {
+		return f
+	}
+	if t.report(hs) {
+		t.c.complete()
+	}
+	return nil
+}
+
+func (t *transcriber) completed() any { return nil }
+
+// report sends the events of hypotheses. It reports false if the task has ended
+// over it.
+func (t *transcriber) report(hs []Hypothesis) bool {
+	for _, h := range hs {
+		if !t.open {
+			t.open = true
+			t.index++
+			t.since = h.Begin
+			t.event("SentenceBegin", sentenceBegin{t.index, t.since.Milliseconds()})
+		}
+		switch {
+		case h.Final:
+			t.open = false
+			end := h.End.Milliseconds()
+			t.event("SentenceEnd", sentenceEnd{
+				Index: t.index, BeginTime: t.since.Milliseconds(), Time: end,
+				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
+				SentenceID: wire.NewID(),
+				Stash:      stash{SentenceID: t.index + 1, BeginTime: end, CurrentTime: end, Words: []wordRow{}},
+			})
+		case t.intermediate && h.Text != "":
+			t.event("TranscriptionResultChanged", resultChanged{
+				Index: t.index, Time: t.position().Milliseconds(),
+				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
+			})
+		}
+	}
+	return t.runs()
+}
+
+// runs reports whether the task has not ended while it was sending.
+func (t *transcriber) runs() bool { return t.c.task == task(t) && !t.c.over }
+
+func (t *transcriber) event(name string, payload any) {
+	if t.runs() {
+		t.c.send(t.c.event(name, payload))
+	}
+}
+
+// rows are the words of a result: none unless enable_words is set, but never null.
+func (t *transcriber) rows(words []nls.Word) []wordRow {
+	if !t.words {
+		return []wordRow{}
+	}
+	rows := make([]wordRow, len(words))
+	for i, w := range words {
+		rows[i] = wordRow{w.Text, w.Start.Milliseconds(), w.End.Milliseconds()}
+	}
+	return rows
+}
+
+// recognizer is a task of SpeechRecognizer.
+type recognizer struct {
+	*listener
+	detect   bool          // enable_voice_detection
+	maxStart time.Duration // zero for no limit
+
+	said    strings.Builder // the sentences that are final
+	current string          // the one that is not
+	open    bool
+	until   time.Duration // end of the last final sentence; zero before there is one
+}
+
+func openRecognizer(c *conn, d *directive) (task, *failure) {
+	p := paramsOf(d)
+	r := &recognizer{listener: newListener(c, p, "pcm", "wav", "opus", "opu", "speex", "amr")}
+	if r.detect = p.bool("enable_voice_detection"); r.detect {
+		r.silence = p.int("max_end_silence", defaultSilence, minSilence, maxSilence)
+		r.maxStart = time.Duration(p.int("max_start_silence", 0, 1, 60000)) * time.Millisecond
+	}
+	return r, p.failed
+}
+
+func (r *recognizer) audio(data []byte) *failure {
+	pcm, f := r.decode(data)
+	if f != nil {
+		return f
+	}
+	step := max(len(pcm), 2)
+	if r.detect {
+		step = int(voiceStep.Seconds()*float64(r.rate)) * 2
+	}
+	for piece := range slices.Chunk(pcm, step) {
+		hs, f := r.write(piece)
+		if f != nil {
+			return f
+		}
+		if r.position() > maxSpeech {
+			return errSpeechTooLong
+		}
+		if !r.report(hs) {
+			return nil
+		}
+		if !r.detect || r.open {
+			continue
+		}
+		if r.until == 0 {
+			if r.maxStart > 0 && r.position() > r.maxStart {
+				return errSilent
+			}
+		} else if r.position()-r.until >= time.Duration(r.silence)*time.Millisecond {
+			r.c.completeUnasked()
+			return nil
+		}
+	}
+	return nil
+}
+
+// control is never called: there is no such directive.
+func (r *recognizer) control(d *directive) *failure { return unsupportedDirective(d) }
+
+func (r *recognizer) stop() *failure {
+	if !r.got {
+		return errNoAudio
+	}
+	hs, f := r.finish()
+	if f != nil {
+		return f
+	}
+	if r.report(hs) {
+		r.c.complete()
+	}
+	return nil
+}
+
+func (r *recognizer) completed() any { return r.result() }
+
+// result is the whole text so far.
+func (r *recognizer) result() recognitionResult {
+	return recognitionResult{r.said.String() + r.current, r.position().Milliseconds()}
+}
+
+// report takes in hypotheses and sends what has changed. It reports false if the
+// task has ended over it.
+func (r *recognizer) report(hs []Hypothesis) bool {
+	for _, h := range hs {
+		before := r.result().Result
+		if r.open = !h.Final; r.open {
+			r.current = h.Text
+		} else {
+			r.said.WriteString(h.Text)
+			r.current = ""
+			r.until = h.End
+		}
+		if now := r.result(); r.intermediate && now.Result != before && r.runs() {
+			r.c.send(r.c.event("RecognitionResultChanged", now))
+		}
+	}
+	return r.runs()
+}
+
+func (r *recognizer) runs() bool { return r.c.task == task(r) && !r.c.over }

@@ -1,0 +1,359 @@
+package nlstest
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nlsgo/nls"
+)
+
+const (
+	// The longest texts that are spoken (protocol §5.2, §6.1).
+	maxShortText   = 300
+	maxLongText    = 100_000
+	maxFlowingText = 10_000 // in one RunSynthesis; maxLongText in a task
+
+	// maxAudioFrame is the usual size of an audio message (protocol §5.3).
+	maxAudioFrame = 8000
+)
+
+// synthesis is a task of one of the three synthesis products. Text is cut into
+// sentences, which an engine speaks one after the other on a goroutine of its own,
+// so that the connection goes on meanwhile.
+type synthesis struct {
+	c        *conn
+	flowing  bool
+	voice    Voice
+	subtitle bool
+	taken    int      // characters
+	splitter splitter // of text that is not a sentence yet
+	waiting  []string // sentences to speak
+	speaking string   // the one that is being spoken, "" if none
+	stopping bool     // no more text will come
+	header   []byte   // of a WAV file, until it is sent
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	index   int           // of the sentence, from 0 (protocol §11.3)
+	units   int           // in the sentences before it
+	start   time.Duration // where it begins
+	samples int           // sent
+	rows    []subtitleRow // of its units so far
+}
+
+// utterance is a piece of a sentence, from the engine to the connection.
+type utterance struct {
+	pcm   []byte
+	words []nls.Subtitle
+	done  bool // the sentence has ended
+	err   error
+}
+
+// newSynthesis reads the parameters that the products share.
+func newSynthesis(c *conn, p *params) *synthesis {
+	s := &synthesis{c: c}
+	s.voice.SampleRate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
+	if !oneOf(s.voice.SampleRate, 8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000) {
+		p.fail(invalidField("sample_rate", fmt.Sprint(s.voice.SampleRate)))
+	}
+	format := p.str("format", string(nls.FormatPCM))
+	switch format {
+	case "pcm":
+	case "wav":
+		s.header = wavHeader(s.voice.SampleRate)
+	default:
+		p.fail(invalidField("format", format))
+	}
+	s.voice.Volume = p.int("volume", nls.DefaultVolume, 0, 100)
+	s.voice.SpeechRate = p.int("speech_rate", 0, -500, 500)
+	s.voice.PitchRate = p.int("pitch_rate", 0, -500, 500)
+	s.subtitle = p.bool("enable_subtitle")
+	return s
+}
+
+// readVoice reads the voice, which is looked at after the text.
+func (s *synthesis) readVoice(p *params) {
+	s.voice.Name = p.str("voice", nls.DefaultVoice)
+	if s.voice.Name == "" || s.voice.Name == "invalid" {
+		p.fail(&failure{nls.StatusParameterInvalid, fmt.Sprintf("Gateway:PARAMETER_INVALID:Invalid voice name '%s'!", s.voice.Name)})
+	}
+}
+
+func openSynthesizer(c *conn, d *directive) (task, *failure)     { return openText(c, d, maxShortText) }
+func openLongSynthesizer(c *conn, d *directive) (task, *failure) { return openText(c, d, maxLongText) }
+
+// openText opens a task that has its text in the Start. The service speaks the
+// first limit characters.
+func openText(c *conn, d *directive, limit int) (task, *failure) {
+	p := paramsOf(d)
+	s := newSynthesis(c, p)
+	text := p.str("text", "")
+	if strings.TrimSpace(text) == "" {
+		p.fail(errNoText)
+	}
+	s.readVoice(p)
+	// CosyVoice voices exist in FlowingSpeechSynthesizer only (protocol §6.3).
+	if strings.HasPrefix(s.voice.Name, "long") {
+		p.fail(&failure{nls.StatusSynthesisClientError, "TtsClientError: Engine return error code: 418"})
+	}
+	if p.failed != nil {
+		return nil, p.failed
+	}
+	text, f := plainText(text)
+	if f != nil {
+		return nil, f
+	}
+	if utf8.RuneCountInString(text) > limit {
+		text = string([]rune(text)[:limit])
+	}
+	s.waiting = append(s.splitter.add(text), s.splitter.flush()...)
+	s.stopping = true
+	return s, nil
+}
+
+func openFlowingSynthesizer(c *conn, d *directive) (task, *failure) {
+	p := paramsOf(d)
+	s := newSynthesis(c, p)
+	s.readVoice(p)
+	s.flowing = true
+	return s, p.failed
+}
+
+// plainText returns what is to be spoken of a text that may be SSML, which is
+// known by its root element (protocol §5.2).
+func plainText(text string) (string, *failure) {
+	if !strings.HasPrefix(strings.TrimSpace(text), "<speak") {
+		return text, nil
+	}
+	var b strings.Builder
+	for dec := xml.NewDecoder(strings.NewReader(text)); ; {
+		token, err := dec.Token()
+		if err == io.EOF {
+			return b.String(), nil
+		}
+		if err != nil {
+			return "", &failure{nls.StatusSynthesisClientError, "TTS:TtsClientError:Illegal ssml text"}
+		}
+		if t, ok := token.(xml.CharData); ok {
+			b.Write(t)
+		}
+	}
+}
+
+func (s *synthesis) begin() *failure {
+	s.ctx, s.cancel = context.WithCancel(s.c.ctx)
+	s.c.spoken = make(chan utterance)
+	if s.stopping {
+		s.next()
+	}
+	return nil
+}
+
+func (s *synthesis) end() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.c.spoken = nil
+}
+
+// audio is never called: the connection refuses it.
+func (s *synthesis) audio([]byte) *failure { return nil }
+
+func (s *synthesis) control(d *directive) *failure {
+	if d.name == "FlushText" {
+		s.waiting = append(s.waiting, s.splitter.flush()...)
+		s.next()
+		return nil
+	}
+	p := paramsOf(d)
+	text := p.str("text", "")
+	n := utf8.RuneCountInString(text)
+	s.taken += n
+	switch {
+	case text == "":
+		p.fail(errNoText)
+	case n > maxFlowingText || s.taken > maxLongText:
+		p.fail(&failure{nls.StatusDirectiveInvalid, "Gateway:DIRECTIVE_INVALID:Text is too long!"})
+	}
+	if p.failed != nil {
+		return p.failed
+	}
+	s.waiting = append(s.waiting, s.splitter.add(text)...)
+	s.next()
+	return nil
+}
+
+func (s *synthesis) stop() *failure {
+	s.waiting = append(s.waiting, s.splitter.flush()...)
+	s.stopping = true
+	s.next()
+	return nil
+}
+
+func (s *synthesis) completed() any { return nil }
+
+// next speaks the next sentence, if none is being spoken, or completes the task.
+func (s *synthesis) next() {
+	switch {
+	case s.speaking != "":
+	case len(s.waiting) > 0:
+		s.speaking = s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.start = s.position()
+		s.rows = nil
+		if s.flowing && !s.event("SentenceBegin", sentenceIndex{s.index}) {
+			return
+		}
+		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
+		engine := s.c.server.opts.Engine
+		s.c.server.running.Go(func() { speak(ctx, engine, text, voice, out) })
+	case s.stopping:
+		s.c.complete()
+	}
+}
+
+// speak lets an engine speak text into out, until ctx ends.
+func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utterance) {
+	pass := func(u utterance) error {
+		select {
+		case out <- u:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
+		return pass(utterance{pcm: bytes.Clone(pcm), words: slices.Clone(words)})
+	})
+	pass(utterance{done: true, err: err})
+}
+
+// position is where in the audio the next sample is.
+func (s *synthesis) position() time.Duration {
+	return time.Duration(s.samples) * time.Second / time.Duration(s.voice.SampleRate)
+}
+
+// hear sends what the engine has spoken.
+func (s *synthesis) hear(u utterance) {
+	for _, w := range u.words {
+		s.rows = append(s.rows, s.row(w))
+	}
+	switch {
+	case u.err != nil:
+		s.c.fail(&failure{nls.StatusSynthesisServerError, "TTS:TtsServerError:[tts]Failed to invoke engine!"})
+	case u.done:
+		s.sentenceEnd()
+	default:
+		if len(u.words) > 0 && s.subtitle && !s.event(s.progress(), s.subtitles(false)) {
+			return
+		}
+		s.audioOut(u.pcm)
+	}
+}
+
+// sentenceEnd ends a sentence and goes on with the next.
+func (s *synthesis) sentenceEnd() {
+	if s.flowing {
+		if !s.subtitle && !s.event("SentenceSynthesis", s.subtitles(true)) {
+			return
+		}
+		if !s.event("SentenceEnd", s.subtitles(true)) {
+			return
+		}
+	} else if s.subtitle && len(s.rows) > 0 && !s.event("MetaInfo", s.subtitles(true)) {
+		return
+	}
+	s.index++
+	s.units += utf8.RuneCountInString(s.speaking)
+	s.speaking = ""
+	s.next()
+}
+
+// progress is the event that carries subtitles while a sentence is spoken.
+func (s *synthesis) progress() string {
+	if s.flowing {
+		return "SentenceSynthesis"
+	}
+	return "MetaInfo"
+}
+
+// audioOut sends samples, the first after the header of the WAV file.
+func (s *synthesis) audioOut(pcm []byte) {
+	s.samples += len(pcm) / 2
+	if len(pcm) == 0 {
+		return // an empty message upsets the C++ SDK (protocol §5.3)
+	}
+	if s.header != nil {
+		pcm = append(s.header, pcm...)
+		s.header = nil
+	}
+	for frame := range slices.Chunk(pcm, maxAudioFrame) {
+		if !s.runs() {
+			return
+		}
+		s.c.send(outgoing{audio: frame})
+	}
+}
+
+// row is a unit as it stands in the whole text and the whole audio.
+func (s *synthesis) row(w nls.Subtitle) subtitleRow {
+	row := subtitleRow{
+		Text:       w.Text,
+		BeginTime:  (s.start + w.Begin).Milliseconds(),
+		EndTime:    (s.start + w.End).Milliseconds(),
+		BeginIndex: s.units + w.BeginIndex,
+		EndIndex:   s.units + w.EndIndex,
+		Sentence:   w.Sentence,
+	}
+	if !s.flowing {
+		if row.Phoneme = w.Phoneme; row.Phoneme == "" {
+			row.Phoneme = "null"
+		}
+		return row
+	}
+	phonemes := make([]phonemeRow, len(w.Phonemes))
+	for i, p := range w.Phonemes {
+		phonemes[i] = phonemeRow{p.Text, (s.start + p.Begin).Milliseconds(), (s.start + p.End).Milliseconds(), p.Tone}
+	}
+	row.PhonemeList = &phonemes
+	return row
+}
+
+// subtitles are the units of the sentence so far, after an item for the sentence
+// itself that has no end before the sentence has one (protocol §5.4).
+func (s *synthesis) subtitles(ended bool) subtitles {
+	if !s.subtitle || len(s.rows) == 0 {
+		return subtitles{[]subtitleRow{}}
+	}
+	whole := s.rows[0]
+	whole.Text, whole.Sentence = "", true
+	whole.EndTime = whole.BeginTime
+	if ended {
+		whole.EndTime = s.rows[len(s.rows)-1].EndTime
+	}
+	if s.flowing {
+		whole.PhonemeList = &[]phonemeRow{}
+	} else {
+		whole.Phoneme = "null"
+	}
+	return subtitles{append([]subtitleRow{whole}, s.rows...)}
+}
+
+// event sends an event. It reports false if the task has ended over it.
+func (s *synthesis) event(name string, payload any) bool {
+	if s.runs() {
+		s.c.send(s.c.event(name, payload))
+	}
+	return s.runs()
+}
+
+func (s *synthesis) runs() bool { return s.c.task == task(s) && !s.c.over }
