@@ -33,10 +33,6 @@ var writeBuffers sync.Pool
 // dial opens the connection of t. The caller sees ctx's end as an error of the
 // network and has to look at ctx itself.
 func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame int) (*websocket.Conn, net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(t.ctx, cancel)()
-
 	// gorilla's handshake ends at a deadline of ctx but not when ctx is
 	// cancelled, so the connection is closed under it.
 	var raw net.Conn

@@ -37,13 +37,11 @@ func (p *pinger) fire() {
 	if p.stopped || p.running {
 		return
 	}
-	if !p.sent.IsZero() && p.timeout > 0 {
-		if !p.stalled { // else resume starts the clock again
-			p.stopped = true
-			p.mu.Unlock()
-			p.fail()
-			p.mu.Lock()
-		}
+	if !p.sent.IsZero() && p.timeout > 0 && !p.stalled {
+		p.stopped = true
+		p.mu.Unlock()
+		p.fail()
+		p.mu.Lock()
 		return
 	}
 	p.running, p.sent = true, time.Now()
@@ -52,17 +50,15 @@ func (p *pinger) fire() {
 	p.mu.Lock()
 	p.running = false
 	p.idle.Broadcast()
+	if !sent {
+		p.sent = time.Time{}
+	}
 	switch {
 	case p.stopped:
-	case !sent:
-		p.sent = time.Time{}
+	case p.sent.IsZero() || p.timeout == 0 || p.stalled: // nothing to wait for, or the pong came already
 		p.timer.Reset(p.interval)
-	case p.sent.IsZero(): // the pong came while send returned
-		p.timer.Reset(p.interval)
-	case p.timeout > 0:
-		p.timer.Reset(p.timeout)
 	default:
-		p.timer.Reset(p.interval)
+		p.timer.Reset(p.timeout)
 	}
 }
 
@@ -81,7 +77,7 @@ func (p *pinger) pong() (rtt time.Duration, ok bool) {
 }
 
 // stall says that reading pauses or goes on. A pong that we did not read is not
-// late.
+// late; pings go on meanwhile, since they may be all that keeps the session.
 func (p *pinger) stall(stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,6 +21,8 @@ import (
 	"github.com/nlsgo/nls/nlstest"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var transcription = session.Spec{
@@ -50,7 +52,7 @@ func newFixture(t *testing.T, opts nlstest.Options) *fixture {
 	f := &fixture{t: t, on: map[string]func(*session.Delivery){}}
 	opts.Pipe = true
 	if opts.Engine == nil {
-		opts.Engine = nlstest.Script("one", "two")
+		opts.Engine = nil
 	}
 	f.server = nlstest.NewServer(opts)
 	t.Cleanup(func() {
@@ -62,7 +64,7 @@ func newFixture(t *testing.T, opts nlstest.Options) *fixture {
 	f.cfg = &session.Config{
 		AppKey: c.AppKey, WriteTimeout: 10 * time.Second, MaxPending: 8 << 20,
 		TLSConfig: c.TLSConfig, NetDialContext: c.NetDialContext,
-		Log:        slog.New(slog.DiscardHandler),
+		Log:        discard,
 		Token:      func(context.Context) (string, error) { return c.Token, nil },
 		Invalidate: func(string) bool { return false },
 		Explain:    func(_ string, err error) error { return err },
@@ -372,7 +374,7 @@ func loud(d time.Duration) []byte {
 func TestStopInACallbackEndsAtItsTimeoutAndIsHintedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nlstest.Options{})
-		var log bytes.Buffer
+		var log lockedBuffer
 		f.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		var err error
 		var took time.Duration
@@ -396,9 +398,6 @@ func TestStopInACallbackEndsAtItsTimeoutAndIsHintedAt(t *testing.T) {
 }
 
 func TestDeadlinesHoldWhenACallbackIsStuck(t *testing.T) {
-	cancelled, cancel := context.WithCancel(context.Background())
-	_ = cancelled
-	defer cancel()
 	for _, c := range []struct {
 		name, fault, stuck string
 		call               func(f *fixture) error
@@ -450,6 +449,24 @@ func TestDeadlinesHoldWhenACallbackIsStuck(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lockedBuffer is a bytes.Buffer that a test may read while others write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // sessionGoroutines counts the goroutines that package session has made.

@@ -13,7 +13,8 @@ import (
 	"github.com/nlsgo/nls/internal/wire"
 )
 
-// phase is where in its life a task is. It only grows.
+// phase is where in its life a task is. It only grows, unless a refused token
+// makes Start begin anew.
 type phase int
 
 const (
@@ -154,6 +155,9 @@ func (t *task) open(ctx context.Context, attempt int) (*link, error) {
 
 // connect opens the connection and sends the first directive.
 func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
 	token, err := t.cfg.Token(ctx)
 	if err != nil {
 		return nil, err
@@ -253,7 +257,8 @@ func (t *task) renew() bool {
 	if t.phase >= closing {
 		return false
 	}
-	t.link, t.answered, t.id = nil, false, wire.NewID()
+	t.link, t.answered, t.id, t.phase = nil, false, wire.NewID(), starting
+	t.ready = make(chan struct{})
 	return true
 }
 
