@@ -29,7 +29,6 @@ var (
 	errUnknownSpace  = &failure{nls.StatusNamespaceNotFound, "Gateway:NAMESPACE_NOT_FOUND:RESTful url path illegal!"}
 	errAudioTimeout  = &failure{nls.StatusAudioTimeout, "Realtime:GET_CLIENT_DATA_TIMEOUT:Client data does not send continuously!"}
 	errNoAudio       = &failure{nls.StatusClientError, "Gateway:CLIENT_ERROR:Empty audio data!"}
-	errWAVHeader     = &failure{nls.StatusContainerInvalid, "Invalid wav header!"}
 	errSpeechTooLong = &failure{nls.StatusSpeechTooLong, "TOO_LONG_SPEECH"}
 	errSilent        = &failure{nls.StatusSilentSpeech, "SILENT_SPEECH"}
 )

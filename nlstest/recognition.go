@@ -2,6 +2,7 @@ package nlstest
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/nlstest/internal/wav"
 )
 
 const (
@@ -34,7 +36,7 @@ type listener struct {
 
 	engine  Recognition
 	cancel  context.CancelFunc
-	wav     wavStripper
+	wav     wav.Reader
 	odd     []byte // half a sample, waiting for the other half
 	got     bool   // any audio at all
 	samples int
@@ -100,8 +102,14 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 	case "pcm":
 	case "wav":
 		var err error
-		if data, err = l.wav.strip(data, l.rate); err != nil {
-			return nil, errWAVHeader
+		switch data, err = l.wav.Samples(data); {
+		case errors.Is(err, wav.ErrTooLarge):
+			return nil, &failure{nls.StatusContainerInvalid, "Too large wav header!"}
+		case err != nil:
+			return nil, &failure{nls.StatusContainerInvalid, "Invalid wav header!"}
+		}
+		if f := l.wav.Format; f != nil && (f.Channels != 1 || f.BitsPerSample != 16 || f.SampleRate != l.rate) {
+			return nil, errDecode
 		}
 	default:
 		return nil, errDecode // there is no decoder here

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest/internal/wav"
 )
 
 const (
@@ -69,7 +70,7 @@ func newSynthesis(c *conn, p *params) *synthesis {
 	switch format {
 	case "pcm":
 	case "wav":
-		s.header = wavHeader(s.voice.SampleRate)
+		s.header = wav.Header(s.voice.SampleRate, wav.Unknown)
 	default:
 		p.fail(invalidField("format", format))
 	}

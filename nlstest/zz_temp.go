@@ -1,10 +1,7 @@
 package nlstest
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -79,28 +76,7 @@ func (tempEngine) Synthesize(ctx context.Context, text string, v Voice, emit fun
 	return nil
 }
 
-type wavStripper struct{ head []byte }
-
-func (w *wavStripper) strip(p []byte, rate int) ([]byte, error) {
-	if len(w.head) >= 44 {
-		return p, nil
-	}
-	w.head = append(w.head, p...)
-	if !bytes.HasPrefix([]byte("RIFF"), w.head[:min(4, len(w.head))]) {
-		return nil, errors.New("bad")
-	}
-	if len(w.head) < 44 {
-		return nil, nil
-	}
-	return w.head[44:], nil
-}
-func wavHeader(rate int) []byte {
-	h := []byte("RIFF\xff\xff\xff\xffWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00")
-	h = binary.LittleEndian.AppendUint32(h, uint32(rate))
-	h = binary.LittleEndian.AppendUint32(h, uint32(rate*2))
-	h = append(h, "\x02\x00\x10\x00data\xff\xff\xff\xff"...)
-	return h
-}
+func Script(s ...string) Engine { return tempEngine{} }
 
 type accounts struct{}
 
