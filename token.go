@@ -2,13 +2,33 @@ package nls
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/nlsgo/nls/internal/pop"
+)
+
+const (
+	// tokenEarly is how long before its expiry a token is replaced.
+	tokenEarly = 5 * time.Minute
+
+	// tokenTimeout bounds a token lookup. The lookups of a cache have it from
+	// the cache, since no caller's context bounds what others wait for.
+	tokenTimeout = 30 * time.Second
+
+	// The pause after a throttled lookup doubles from the first to the second.
+	tokenMinPause = time.Second
+	tokenMaxPause = time.Minute
 )
 
 // Token is a short-lived credential for the gateway. Printing or logging a
-// Token shows its expiry and hides its value.
+// Token shows its expiry and hides its value; so does JSON.
 type Token struct {
 	Value  string    `json:"-"`
 	Expiry time.Time // zero means unknown: the token is used until refused
@@ -19,8 +39,18 @@ func (t *Token) Valid(d time.Duration) bool {
 	return t != nil && t.Value != "" && (t.Expiry.IsZero() || time.Until(t.Expiry) > d)
 }
 
-func (t Token) String() string       { return "nls.Token{*** until " + t.Expiry.Format(time.RFC3339) + "}" }
-func (t Token) GoString() string     { return t.String() }
+// String returns the expiry of t and hides its value.
+func (t Token) String() string {
+	if t.Expiry.IsZero() {
+		return "nls.Token{***}"
+	}
+	return "nls.Token{*** until " + t.Expiry.Format(time.RFC3339) + "}"
+}
+
+// GoString returns String.
+func (t Token) GoString() string { return t.String() }
+
+// LogValue returns String.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // TokenSource supplies tokens. Token must be safe for concurrent use and must
@@ -36,7 +66,9 @@ type TokenSourceFunc func(ctx context.Context) (*Token, error)
 func (f TokenSourceFunc) Token(ctx context.Context) (*Token, error) { return f(ctx) }
 
 // Invalidator may be implemented by a TokenSource that caches. When the gateway
-// refuses a token, Start calls Invalidate with it and tries once more.
+// refuses a token, Start calls Invalidate with it and tries once more. A source
+// that has another token by then keeps it, so that many sessions refused
+// together cost one lookup.
 type Invalidator interface {
 	Invalidate(*Token)
 }
@@ -48,24 +80,277 @@ func StaticToken(value string) TokenSource {
 }
 
 // AccessKey is an Alibaba Cloud access key. SecurityToken is set for temporary
-// (STS) keys.
+// (STS) keys. Printed, logged or as JSON it shows nothing.
 type AccessKey struct {
-	ID            string
+	ID            string `json:"-"`
 	Secret        string `json:"-"`
 	SecurityToken string `json:"-"`
 }
 
+// String hides the key.
+func (AccessKey) String() string { return "nls.AccessKey{***}" }
+
+// GoString returns String.
+func (k AccessKey) GoString() string { return k.String() }
+
+// LogValue returns String.
+func (k AccessKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
 // TokenOptions says where tokens come from. Nil means the defaults.
 type TokenOptions struct {
 	Region    string            // "" means "cn-shanghai"; "ap-southeast-1" is the international site
-	Endpoint  string            // host; "" means the one of Region. HTTPS is used
+	Endpoint  string            // host or host:port; "" means the one of Region. HTTPS is used
 	Version   string            // API version; "" means the one of Region
 	Transport http.RoundTripper // nil means http.DefaultTransport
 }
 
+// tokenServices are the token services of protocol §9.1 by Region. A token of
+// Shanghai is good in every mainland region.
+var (
+	mainlandTokens = tokenService{"nls-meta.cn-shanghai.aliyuncs.com", "2019-02-28", "cn-shanghai"}
+	tokenServices  = map[string]tokenService{
+		"":               mainlandTokens,
+		"cn-shanghai":    mainlandTokens,
+		"cn-beijing":     mainlandTokens,
+		"cn-shenzhen":    mainlandTokens,
+		"ap-southeast-1": {"nlsmeta.ap-southeast-1.aliyuncs.com", "2019-07-17", "ap-southeast-1"},
+	}
+)
+
+type tokenService struct{ host, version, regionID string }
+
+// tokenRequest is the call of CreateToken for key and opts. The error is a
+// *ParamError.
+func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
+	switch {
+	case key.ID == "":
+		return pop.Request{}, &ParamError{"AccessKey.ID", nil, "must not be empty"}
+	case key.Secret == "":
+		return pop.Request{}, &ParamError{"AccessKey.Secret", nil, "must not be empty"}
+	}
+	var o TokenOptions
+	if opts != nil {
+		o = *opts
+	}
+	service, ok := tokenServices[o.Region]
+	switch {
+	case ok:
+	case o.Endpoint == "":
+		return pop.Request{}, &ParamError{"Region", o.Region, "has no known token service; set Endpoint"}
+	default:
+		service = tokenService{version: mainlandTokens.version, regionID: o.Region}
+	}
+	if o.Endpoint != "" {
+		service.host = strings.TrimSuffix(strings.TrimPrefix(o.Endpoint, "https://"), "/")
+		if u, err := url.Parse("https://" + service.host); err != nil || u.Host != service.host || u.Hostname() == "" {
+			return pop.Request{}, &ParamError{"Endpoint", redactURL("https://" + service.host), "must be host or host:port; HTTPS is used"}
+		}
+	}
+	if o.Version != "" {
+		service.version = o.Version
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	return pop.Request{
+		AccessKeyID:     key.ID,
+		AccessKeySecret: key.Secret,
+		SecurityToken:   key.SecurityToken,
+		Host:            service.host,
+		Version:         service.version,
+		RegionID:        service.regionID,
+		Transport:       o.Transport,
+	}, nil
+}
+
+// GetToken calls CreateToken once. The service limits how often it may be
+// called; use NewTokenSource for anything but tests. It gives up when ctx ends,
+// and after 30 seconds. The error is a *ParamError or a *TokenError, which
+// matches context.Canceled or context.DeadlineExceeded when that is the cause.
+func GetToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, error) {
+	r, err := tokenRequest(key, opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
+	tok, err := pop.CreateToken(ctx, r)
+	if err != nil {
+		e, _ := errors.AsType[*pop.Error](err)
+		return nil, (*TokenError)(e)
+	}
+	return &Token{Value: tok.ID, Expiry: tok.Expiry}, nil
+}
+
 // NewTokenSource returns a caching TokenSource for key. One lookup runs at a
 // time; callers that wait for it can give up on their own. A token is replaced
-// five minutes before it expires. Share one source per key.
+// five minutes before it expires. Share one source per key. See CacheTokens for
+// how the cache behaves.
 func NewTokenSource(key AccessKey, opts *TokenOptions) TokenSource {
-	return StaticToken("")
+	var o TokenOptions
+	if opts != nil {
+		o = *opts
+	}
+	return CacheTokens(TokenSourceFunc(func(ctx context.Context) (*Token, error) {
+		return GetToken(ctx, key, &o)
+	}), tokenEarly)
+}
+
+// CacheTokens wraps src in the cache of NewTokenSource, replacing a token early
+// before its expiry, or at half of its life if that is later.
+//
+// A token that is due for replacement is served until it expires, while the
+// lookup runs in the background. A lookup has 30 seconds; it ends sooner when
+// every caller that waits for it has given up. A failed lookup is not cached;
+// but when the service throttles (a *TokenError with a Throttling code or HTTP
+// status 429), no lookup starts before a pause has passed, and that error is
+// returned meanwhile. The pause grows from one second to one minute. A lookup in
+// the background pauses so after any failure.
+//
+// A source that returns a token which has expired, as a wrong clock can make it
+// seem, is asked again for each call. The result is an Invalidator. No goroutine
+// runs between lookups.
+func CacheTokens(src TokenSource, early time.Duration) TokenSource {
+	return &tokenCache{src: &src, early: max(early, 0)}
+}
+
+// tokenCache is the TokenSource of CacheTokens.
+type tokenCache struct {
+	src   *TokenSource // a pointer, since fmt would print what a source holds
+	early time.Duration
+
+	mu        sync.Mutex // never held over a lookup
+	token     *Token
+	renewAt   time.Time    // token is due for replacement; zero means never
+	running   *tokenLookup // nil between lookups
+	pause     time.Duration
+	pauseEnd  time.Time // no lookup in the background, nor after throttled, starts before
+	throttled error     // of the last lookup
+}
+
+// tokenLookup is a lookup that runs.
+type tokenLookup struct {
+	cancel  context.CancelFunc
+	waiters int           // guarded by tokenCache.mu; one of a background lookup is the cache
+	done    chan struct{} // closed when token and err are set
+	token   *Token
+	err     error
+}
+
+// Token returns the token, looking it up if need be.
+func (c *tokenCache) Token(ctx context.Context) (*Token, error) {
+	tok, _, err := c.lookup(ctx)
+	return tok, err
+}
+
+// lookup is Token. cached is false if the caller had to wait.
+func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
+	c.mu.Lock()
+	now := time.Now()
+	if c.token.Valid(0) {
+		if !c.renewAt.IsZero() && !now.Before(c.renewAt) && c.running == nil && !now.Before(c.pauseEnd) {
+			c.start(true)
+		}
+		defer c.mu.Unlock()
+		return c.token, true, nil
+	}
+	if c.running == nil {
+		if c.throttled != nil && now.Before(c.pauseEnd) {
+			defer c.mu.Unlock()
+			return nil, true, c.throttled
+		}
+		if err := ctx.Err(); err != nil {
+			c.mu.Unlock()
+			return nil, false, fmt.Errorf("nls: token: %w", err)
+		}
+		c.start(false)
+	}
+	l := c.running
+	l.waiters++
+	c.mu.Unlock()
+
+	select {
+	case <-l.done:
+		return l.token, false, l.err
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.waiters--; l.waiters == 0 {
+		l.cancel()
+		if c.running == l {
+			c.running = nil // who comes now gets a lookup that is not cancelled
+		}
+	}
+	return nil, false, fmt.Errorf("nls: token: %w", ctx.Err())
+}
+
+// start starts a lookup. The caller holds mu. The goroutine ends with the
+// lookup, at the latest after tokenTimeout.
+func (c *tokenCache) start(background bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
+	l := &tokenLookup{cancel: cancel, done: make(chan struct{})}
+	if background {
+		l.waiters = 1
+	}
+	c.running = l
+	go func() {
+		defer cancel()
+		tok, err := (*c.src).Token(ctx)
+		if err == nil && (tok == nil || tok.Value == "") {
+			err = errors.New("nls: the token source returned no token")
+		}
+		c.finish(l, background, tok, err)
+	}()
+}
+
+// finish keeps what the lookup l brought.
+func (c *tokenCache) finish(l *tokenLookup, background bool, tok *Token, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(l.done)
+	if err != nil {
+		tok = nil
+	}
+	l.token, l.err = tok, err
+	if c.running != l {
+		return // given up; another lookup may have its result already
+	}
+	c.running = nil
+	now := time.Now()
+	if err == nil {
+		c.token, c.renewAt = tok, time.Time{}
+		if !tok.Expiry.IsZero() {
+			c.renewAt = tok.Expiry.Add(-min(c.early, tok.Expiry.Sub(now)/2))
+		}
+		c.pause, c.pauseEnd, c.throttled = 0, time.Time{}, nil
+		return
+	}
+	c.throttled = nil
+	e, ok := errors.AsType[*TokenError](err)
+	if ok && (strings.HasPrefix(e.Code, "Throttling") || e.HTTPStatus == http.StatusTooManyRequests) {
+		c.throttled = err
+	}
+	if c.throttled != nil || background {
+		c.pause = min(max(2*c.pause, tokenMinPause), tokenMaxPause)
+		c.pauseEnd = now.Add(c.pause)
+	}
+}
+
+// String hides c, whose fields fmt would read while they change.
+func (c *tokenCache) String() string { return "nls.TokenSource{***}" }
+
+// GoString returns String.
+func (c *tokenCache) GoString() string { return c.String() }
+
+// Invalidate drops tok, and only tok: another token that is there by now stays.
+func (c *tokenCache) Invalidate(tok *Token) {
+	c.mu.Lock()
+	if tok != nil && c.token != nil && c.token.Value == tok.Value {
+		c.token = nil
+	}
+	c.mu.Unlock()
+	if src, ok := (*c.src).(Invalidator); ok {
+		src.Invalidate(tok)
+	}
 }

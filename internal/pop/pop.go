@@ -1,0 +1,212 @@
+// Package pop calls CreateToken, the token API of protocol §9.
+//
+// It takes the request and its signature from alibaba-cloud-sdk-go and sends
+// it with net/http. The HTTP client of that module would print signed URLs
+// (DEBUG=sdk), give them to a global tracer and put them into its errors, knows
+// no context, follows redirects to plain HTTP, and panics at an error answer
+// whose Code is not a string.
+package pop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
+)
+
+// maxAnswer bounds the answer that is read; a real one has about 300 bytes.
+const maxAnswer = 64 << 10
+
+// maxTime is the last second of the year 9999. A later expiry is nonsense.
+const maxTime = 253402300799
+
+// Request is one call of CreateToken.
+type Request struct {
+	AccessKeyID     string
+	AccessKeySecret string
+	SecurityToken   string // of a temporary (STS) key
+
+	Host      string // "host" or "host:port", spoken to over HTTPS
+	Version   string // of the API
+	RegionID  string
+	Transport http.RoundTripper
+}
+
+// Result is a token.
+type Result struct {
+	ID     string
+	Expiry time.Time // zero if the service did not say
+}
+
+// Error is a failed call. Neither it nor Err shows a key, a signature or a
+// token.
+type Error struct {
+	Code       string // of the service
+	Message    string
+	RequestID  string
+	HTTPStatus int   // 0 if there was no complete answer
+	Err        error // of the transport or of ctx
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return strings.TrimPrefix(e.Code+": "+e.Message, ": ")
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// CreateToken creates a token. Every error is an *Error. Only ctx bounds the
+// time it takes.
+func CreateToken(ctx context.Context, r Request) (Result, error) {
+	req, redact, err := r.sign(ctx)
+	if err != nil {
+		return Result{}, &Error{Err: err}
+	}
+	// A RoundTripper follows no redirect and wraps no URL around its errors.
+	resp, err := r.Transport.RoundTrip(req)
+	if err != nil {
+		return Result{}, &Error{Err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil {
+		err = ctx.Err() // a server that sees us leave may end its answer in good order
+	}
+	if err != nil {
+		return Result{}, &Error{Err: err}
+	}
+	return parse(resp.StatusCode, body, redact)
+}
+
+// sign builds the request. What it signs goes into the body, where no log of
+// URLs, of a proxy or of the caller's Transport, sees it; the service takes
+// both (protocol §9.2). redact hides what is secret in the request.
+func (r Request) sign(ctx context.Context) (req *http.Request, redact *regexp.Regexp, err error) {
+	rpc := new(requests.RpcRequest)
+	rpc.InitWithApiInfo("nls-cloud-meta", r.Version, "CreateToken", "", "")
+	rpc.Scheme = requests.HTTPS
+	rpc.Domain = r.Host
+
+	var provider credentials.CredentialsProvider = credentials.NewStaticAKCredentialsProvider(r.AccessKeyID, r.AccessKeySecret)
+	if r.SecurityToken != "" {
+		provider = credentials.NewStaticSTSCredentialsProvider(r.AccessKeyID, r.AccessKeySecret, r.SecurityToken)
+	}
+	if err := auth.Sign(rpc, nil, r.RegionID, provider); err != nil {
+		return nil, nil, err
+	}
+	form := make(url.Values)
+	for k, v := range rpc.GetQueryParams() {
+		form.Set(k, v)
+	}
+	endpoint := url.URL{Scheme: strings.ToLower(rpc.Scheme), Host: rpc.Domain, Path: "/"}
+	req, err = http.NewRequestWithContext(ctx, rpc.Method, endpoint.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, nil, err
+	}
+	for k, v := range rpc.GetHeaders() {
+		req.Header.Set(k, v)
+	}
+	return req, redactor(r.AccessKeySecret, r.SecurityToken, r.AccessKeyID, form.Get("Signature")), nil
+}
+
+// redactor matches secrets, also where they are percent-encoded, however
+// often: the service's SignatureDoesNotMatch shows the string that it signed,
+// in which parameters are encoded twice.
+func redactor(secrets ...string) *regexp.Regexp {
+	var alternatives []string
+	for _, s := range secrets {
+		var b strings.Builder
+		for _, c := range s {
+			fmt.Fprintf(&b, "(?:%s|", regexp.QuoteMeta(string(c)))
+			if c == ' ' {
+				b.WriteString(`\+|%(?:25)*2(?i:B)|`)
+			}
+			for _, octet := range []byte(string(c)) {
+				fmt.Fprintf(&b, "%%(?:25)*(?i:%02X)", octet)
+			}
+			b.WriteString(")")
+		}
+		if s != "" {
+			alternatives = append(alternatives, b.String())
+		}
+	}
+	return regexp.MustCompile(strings.Join(alternatives, "|"))
+}
+
+// answer is what the service says: Token, or ErrCode and ErrMsg, or Code and
+// Message (protocol §9.3).
+type answer struct {
+	Token struct {
+		ID         scalar `json:"Id"`
+		ExpireTime scalar
+	}
+	RequestID    scalar `json:"RequestId"`
+	NlsRequestID scalar `json:"NlsRequestId"`
+	ErrCode      scalar
+	ErrMsg       scalar
+	Code         scalar
+	Message      scalar
+}
+
+func parse(status int, body []byte, redact *regexp.Regexp) (Result, error) {
+	var a answer
+	fail := func(code, message string) (Result, error) {
+		id := string(a.RequestID)
+		if id == "" {
+			id = string(a.NlsRequestID)
+		}
+		return Result{}, &Error{
+			Code:       redact.ReplaceAllLiteralString(code, "***"),
+			Message:    redact.ReplaceAllLiteralString(message, "***"),
+			RequestID:  redact.ReplaceAllLiteralString(id, "***"),
+			HTTPStatus: status,
+		}
+	}
+	if len(body) > maxAnswer {
+		return fail("", fmt.Sprintf("the answer is longer than %d bytes", maxAnswer))
+	}
+	// The text of a JSON error can show a piece of the answer.
+	if err := json.Unmarshal(body, &a); err != nil {
+		return fail("", "the answer is not the JSON of the token service")
+	}
+	if status/100 != 2 || a.Token.ID == "" {
+		switch {
+		case a.Code != "" || a.Message != "":
+			return fail(string(a.Code), string(a.Message))
+		case a.ErrCode != "" || a.ErrMsg != "":
+			return fail(string(a.ErrCode), string(a.ErrMsg))
+		}
+		return fail("", "the answer has no token")
+	}
+	result := Result{ID: string(a.Token.ID)}
+	if sec, err := json.Number(a.Token.ExpireTime).Int64(); err == nil && sec > 0 && sec <= maxTime {
+		result.Expiry = time.Unix(sec, 0)
+	}
+	return result, nil
+}
+
+// scalar takes a string, a number or a boolean as text, and anything else as
+// "".
+type scalar string
+
+func (s *scalar) UnmarshalJSON(b []byte) error {
+	switch b[0] {
+	case '"':
+		return json.Unmarshal(b, (*string)(s))
+	case '{', '[', 'n':
+		return nil
+	}
+	*s = scalar(b)
+	return nil
+}
