@@ -10,7 +10,9 @@ import (
 	"github.com/nlsgo/nls/internal/wire"
 )
 
-func payloadOf[P interface{ payload() (map[string]any, error) }](p P) func() (map[string]any, error) {
+func payloadOf[P interface {
+	payload() (map[string]any, error)
+}](p P) func() (map[string]any, error) {
 	return p.payload
 }
 

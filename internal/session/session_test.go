@@ -413,7 +413,7 @@ func TestDeadlinesHoldWhenACallbackIsStuck(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				opts := nlstest.Options{}
+				opts := nlstest.Options{IdleTimeout: -1}
 				if c.fault != "" {
 					opts.Fault = fault(c.fault)
 				}

@@ -1,0 +1,285 @@
+package nls_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest"
+)
+
+func TestNewClientNamesWhatIsWrong(t *testing.T) {
+	good := nls.Config{AppKey: "k", Token: "t"}
+	with := func(change func(*nls.Config)) nls.Config {
+		cfg := good
+		change(&cfg)
+		return cfg
+	}
+	for _, c := range []struct {
+		param string // "" means that the Config is fine
+		cfg   nls.Config
+	}{
+		{"", good},
+		{"", with(func(c *nls.Config) { c.URL = "ws://127.0.0.1:1/ws/v1" })},
+		{"", with(func(c *nls.Config) { c.URL = "wss://example.com/ws/v1?token=x" })},
+		{"", with(func(c *nls.Config) { c.Region = "cn-shenzhen"; c.Internal = true })},
+		{"", with(func(c *nls.Config) { c.Token = ""; c.AccessKeyID, c.AccessKeySecret = "i", "s" })},
+		{"", with(func(c *nls.Config) { c.Token = ""; c.TokenSource = nls.StaticToken("t") })},
+		{"", with(func(c *nls.Config) { c.StopTimeout, c.WriteTimeout = -1, -1 })},
+		{"AppKey", with(func(c *nls.Config) { c.AppKey = "" })},
+		{"Token", with(func(c *nls.Config) { c.Token = "" })},
+		{"AccessKeySecret", with(func(c *nls.Config) { c.Token, c.AccessKeyID = "", "i" })},
+		{"URL", with(func(c *nls.Config) { c.URL = "https://example.com/ws/v1" })},
+		{"URL", with(func(c *nls.Config) { c.URL = "ws://" })},
+		{"URL", with(func(c *nls.Config) { c.URL = "example.com" })},
+		{"URL", with(func(c *nls.Config) { c.URL = "wss://exa mple.com/?token=marked-token" })},
+		{"Region", with(func(c *nls.Config) { c.Region = "cn-hangzhou" })},
+		{"Internal", with(func(c *nls.Config) { c.Region, c.Internal = "ap-southeast-1", true })},
+		{"MaxPendingBytes", with(func(c *nls.Config) { c.MaxPendingBytes = -1 })},
+	} {
+		client, err := nls.NewClient(c.cfg)
+		if c.param == "" {
+			if err != nil || client == nil {
+				t.Errorf("%v: %v", c.cfg, err)
+			}
+			continue
+		}
+		var e *nls.ParamError
+		if !errors.As(err, &e) || e.Param != c.param || client != nil {
+			t.Errorf("%v: got %v, want a complaint about %s", c.cfg, err, c.param)
+		}
+		if strings.Contains(fmt.Sprintf("%v %#v", err, err), "marked-token") {
+			t.Errorf("%v shows the token", err)
+		}
+	}
+}
+
+// dialed is the address that a session of cfg connects to.
+func dialed(t *testing.T, cfg nls.Config, start func(*nls.Client) error) string {
+	var addr string
+	stop := errors.New("stop")
+	cfg.AppKey, cfg.Token = "k", "t"
+	cfg.NetDialContext = func(_ context.Context, _, a string) (net.Conn, error) {
+		addr = a
+		return nil, stop
+	}
+	c, err := nls.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(c); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+func TestRegionsPickTheGatewaysOfProtocol11(t *testing.T) {
+	transcribe := func(c *nls.Client) error {
+		return c.NewTranscriber(nls.TranscriberHandlers{}).Start(t.Context(), nls.TranscriptionParams{})
+	}
+	stream := func(c *nls.Client) error {
+		return c.NewStreamSynthesizer(nls.StreamSynthesizerHandlers{}).Start(t.Context(), nls.StreamSynthesisParams{})
+	}
+	for _, c := range []struct {
+		region     string
+		internal   bool
+		transcribe string
+		stream     string
+	}{
+		{"", false, "nls-gateway.cn-shanghai.aliyuncs.com:443", "nls-gateway-cn-beijing.aliyuncs.com:443"},
+		{"cn-shanghai", false, "nls-gateway.cn-shanghai.aliyuncs.com:443", "nls-gateway.cn-shanghai.aliyuncs.com:443"},
+		{"cn-beijing", false, "nls-gateway-cn-beijing.aliyuncs.com:443", "nls-gateway-cn-beijing.aliyuncs.com:443"},
+		{"cn-shenzhen", false, "nls-gateway-cn-shenzhen.aliyuncs.com:443", "nls-gateway-cn-shenzhen.aliyuncs.com:443"},
+		{"ap-southeast-1", false, "nls-gateway-ap-southeast-1.aliyuncs.com:443", "nls-gateway-ap-southeast-1.aliyuncs.com:443"},
+		{"", true, "nls-gateway-cn-shanghai-internal.aliyuncs.com:80", "nls-gateway-cn-beijing-internal.aliyuncs.com:80"},
+		{"cn-shenzhen", true, "nls-gateway-cn-shenzhen-internal.aliyuncs.com:80", "nls-gateway-cn-shenzhen-internal.aliyuncs.com:80"},
+	} {
+		cfg := nls.Config{Region: c.region, Internal: c.internal}
+		if got := dialed(t, cfg, transcribe); got != c.transcribe {
+			t.Errorf("region %q, internal %v: transcriber dials %s", c.region, c.internal, got)
+		}
+		if got := dialed(t, cfg, stream); got != c.stream {
+			t.Errorf("region %q, internal %v: stream synthesizer dials %s", c.region, c.internal, got)
+		}
+	}
+	if got := dialed(t, nls.Config{URL: "ws://gw.example:8080/ws/v1", Region: "cn-beijing"}, stream); got != "gw.example:8080" {
+		t.Errorf("with a URL it dials %s", got)
+	}
+}
+
+func TestConfigFromEnv(t *testing.T) {
+	for k, v := range map[string]string{
+		"NLS_URL": "u", "NLS_APPKEY": "k", "NLS_TOKEN": "t", "ALIBABA_CLOUD_ACCESS_KEY_ID": "i",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s", "ALIBABA_CLOUD_SECURITY_TOKEN": "st",
+	} {
+		t.Setenv(k, v)
+	}
+	c := nls.ConfigFromEnv()
+	got := []string{c.URL, c.AppKey, c.Token, c.AccessKeyID, c.AccessKeySecret, c.SecurityToken}
+	if fmt.Sprint(got) != "[u k t i s st]" {
+		t.Error(got)
+	}
+}
+
+func TestConfigAndClientPrintWithoutSecrets(t *testing.T) {
+	cfg := nls.Config{
+		URL: "wss://user:marked-password@example.com/ws/v1?token=marked-query", AppKey: "appkey", Token: "marked-token",
+		AccessKeyID: "marked-id", AccessKeySecret: "marked-secret", SecurityToken: "marked-sts",
+	}
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := client.NewTranscriber(nls.TranscriberHandlers{})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
+	logger.Info("x", "config", cfg, "client", client)
+	var b strings.Builder
+	for _, v := range []any{cfg, &cfg, client, tr} {
+		fmt.Fprintf(&b, "%v %+v %#v %s\n", v, v, v, v)
+		j, _ := json.Marshal(v)
+		b.Write(j)
+	}
+	text := b.String() + log.String()
+	if i := strings.Index(text, "marked"); i >= 0 {
+		t.Errorf("a secret is printed: %s", text[max(0, i-200):i+50])
+	}
+	if !strings.Contains(text, `AppKey:"appkey"`) || !strings.Contains(text, "wss://example.com/ws/v1") {
+		t.Errorf("printed %s", text)
+	}
+}
+
+func TestZeroObjectsAreNeverStarted(t *testing.T) {
+	ctx := t.Context()
+	for _, c := range []struct {
+		object
+		start func() error
+		rest  []error
+	}{
+		{&nls.Recognizer{}, func() error { return new(nls.Recognizer).Start(ctx, nls.RecognitionParams{}) },
+			[]error{new(nls.Recognizer).SendAudio(nil), new(nls.Recognizer).Stop(ctx)}},
+		{&nls.Transcriber{}, func() error { return new(nls.Transcriber).Start(ctx, nls.TranscriptionParams{}) },
+			[]error{new(nls.Transcriber).SendAudio(nil), new(nls.Transcriber).Stop(ctx), new(nls.Transcriber).Ctrl(nil)}},
+		{&nls.Synthesizer{}, func() error { return new(nls.Synthesizer).Start(ctx, nls.SynthesisParams{Text: "x"}) },
+			[]error{new(nls.Synthesizer).Wait(ctx)}},
+		{&nls.StreamSynthesizer{}, func() error { return new(nls.StreamSynthesizer).Start(ctx, nls.StreamSynthesisParams{}) },
+			[]error{new(nls.StreamSynthesizer).SendText("x"), new(nls.StreamSynthesizer).Stop(ctx)}},
+		{&nls.CommonProto{}, func() error { return new(nls.CommonProto).Start(ctx, "StartRecognition", nls.CommonParams{}) },
+			[]error{new(nls.CommonProto).SendText("x", nil, nil), new(nls.CommonProto).SendBinary(nil), new(nls.CommonProto).Wait(ctx)}},
+	} {
+		if err := c.start(); !errors.Is(err, nls.ErrInvalidParameter) {
+			t.Errorf("%T: Start = %v", c.object, err)
+		}
+		for _, err := range c.rest {
+			if !errors.Is(err, nls.ErrNotStarted) {
+				t.Errorf("%T: %v", c.object, err)
+			}
+		}
+		c.Shutdown()
+		<-c.Done()
+		if c.Err() != nil || c.TaskID() != "" {
+			t.Errorf("%T: Err %v, TaskID %q", c.object, c.Err(), c.TaskID())
+		}
+	}
+}
+
+func TestPingParameters(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		tr := clientOf(t, server).NewTranscriber(nls.TranscriberHandlers{})
+		for _, p := range []nls.TranscriptionParams{
+			{PingTimeout: -1},
+			{PingTimeout: nls.DefaultPingInterval},
+			{PingInterval: 5, PingTimeout: 6},
+			{PingInterval: -1, PingTimeout: 1},
+		} {
+			var e *nls.ParamError
+			if err := tr.Start(t.Context(), p); !errors.As(err, &e) || e.Param != "PingTimeout" {
+				t.Errorf("%+v: %v", p, err)
+			}
+		}
+		if tr.TaskID() != "" || server.Stats().Connections != 0 {
+			t.Error("a bad parameter reached the gateway")
+		}
+	})
+}
+
+func TestWhatJSONCannotSayIsABadParameterAndLosesNothing(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		bad := map[string]any{"x": func() {}}
+		long := map[string]any{"x": strings.Repeat("x", 17<<10)}
+		client := clientOf(t, server)
+		tr := client.NewTranscriber(nls.TranscriberHandlers{})
+		param := func(err error) string {
+			var e *nls.ParamError
+			errors.As(err, &e)
+			if e == nil {
+				return fmt.Sprint(err)
+			}
+			return e.Param
+		}
+		if got := param(tr.Start(t.Context(), nls.TranscriptionParams{Extra: bad})); got != "Extra" {
+			t.Error(got)
+		}
+		p := client.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{})
+		if got := param(p.Start(t.Context(), "StartRecognition", nls.CommonParams{Payload: bad})); got != "Payload" {
+			t.Error(got)
+		}
+		if server.Stats().Connections != 0 {
+			t.Error("a bad parameter reached the gateway")
+		}
+		if err := tr.Start(t.Context(), nls.TranscriptionParams{Extra: long}); err != nil { // a long Start is legal
+			t.Fatal(err)
+		}
+		for _, ex := range []map[string]any{bad, long} {
+			if got := param(tr.Ctrl(ex)); got != "ex" {
+				t.Error(got)
+			}
+		}
+		if err := tr.Ctrl(nil); err != nil {
+			t.Error(err)
+		}
+		if err := tr.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEnableTracePrintsFramesOnStandardErrorAndNothingElseDoes(t *testing.T) {
+	if mode := os.Getenv("NLS_TEST_TRACE"); mode != "" {
+		server := nlstest.NewServer(nlstest.Options{})
+		defer server.Close()
+		nls.EnableTrace(mode == "on")
+		s := newTranscriberSubject(clientOf(t, server))
+		if err := s.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if testing.Short() {
+		t.Skip("runs processes")
+	}
+	for mode, want := range map[string]bool{"on": true, "off": false} {
+		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "NLS_TEST_TRACE="+mode)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err, &stderr)
+		}
+		if got := strings.Contains(stderr.String(), "StartTranscription"); got != want {
+			t.Errorf("trace %s: %s", mode, &stderr)
+		}
+		if !want && stderr.Len() > 0 {
+			t.Errorf("printed %s", &stderr)
+		}
+	}
+}
