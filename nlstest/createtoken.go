@@ -1,0 +1,252 @@
+package nlstest
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nlsgo/nls/internal/wire"
+)
+
+const (
+	// The path that counts for the signature is always "/"; the C++ SDK posts to
+	// the other one (protocol §9.2).
+	tokenPath    = "/"
+	tokenPathCpp = "/pop/2019-02-28/tokens"
+
+	// maxTokenRequest bounds query and body of a request each; maxTokenParams how
+	// many parameters they have. A real request has a dozen.
+	maxTokenRequest = 64 << 10
+	maxTokenParams  = 100
+
+	maxClockSkew   = 15 * time.Minute // protocol §9.3
+	timestampShape = "2006-01-02T15:04:05Z"
+
+	// tokensPerSecond is how many tokens an access key may create in a second.
+	tokensPerSecond = 100
+
+	// maxNonces bounds the nonces that are remembered; the oldest is forgotten
+	// first.
+	maxNonces = 1 << 14
+)
+
+// tokenVersions are the API versions of protocol §9.1.
+var tokenVersions = []string{"2019-02-28", "2019-07-17"}
+
+// popError is a refusal of the POP layer (protocol §9.3).
+type popError struct {
+	status        int
+	code, message string
+}
+
+// missing is the refusal of a request without a parameter.
+func missing(name string) *popError {
+	return &popError{http.StatusBadRequest, "Missing" + name, name + " is mandatory for this action."}
+}
+
+var (
+	errNoAPI         = &popError{http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method."}
+	errVersion       = &popError{http.StatusNotFound, "InvalidVersion", "Specified parameter Version is not valid."}
+	errMethod        = &popError{http.StatusMethodNotAllowed, "UnsupportedHTTPMethod", "This http method is not supported."}
+	errParameters    = &popError{http.StatusBadRequest, "InvalidParameter", "The parameters of the request are not well formatted."}
+	errFormat        = &popError{http.StatusBadRequest, "InvalidParameter.Format", "Specified parameter Format is not supported; use JSON."}
+	errIncomplete    = &popError{http.StatusBadRequest, "IncompleteSignature", "The request signature does not conform to Aliyun standards."}
+	errTimeFormat    = &popError{http.StatusBadRequest, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."}
+	errTimeExpired   = &popError{http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."}
+	errAccessKey     = &popError{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}
+	errSecurityToken = &popError{http.StatusBadRequest, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed."}
+	errSignature     = &popError{http.StatusBadRequest, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation."}
+	errNonce         = &popError{http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already."}
+	errThrottled     = &popError{http.StatusBadRequest, "Throttling.User", "Request was denied due to user flow control."}
+)
+
+// tokenParams are the parameters that every request has, besides Action and
+// Version. Not all clients send Format and RegionId.
+var tokenParams = []string{"AccessKeyId", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp", "Signature"}
+
+// handler serves CreateToken.
+func (a *accounts) handler() http.Handler { return http.HandlerFunc(a.createToken) }
+
+func (a *accounts) createToken(w http.ResponseWriter, r *http.Request) {
+	requestID := strings.ToUpper(uuid.NewString())
+	account, refusal := a.authenticate(w, r)
+	if refusal != nil {
+		writeJSON(w, refusal.status, map[string]any{
+			"RequestId": requestID,
+			"HostId":    r.Host,
+			"Code":      refusal.code,
+			"Message":   refusal.message,
+			"Recommend": "https://next.api.aliyun.com/troubleshoot?q=" + refusal.code + "&product=nls-cloud-meta",
+		})
+		return
+	}
+	id := wire.NewID()
+	writeJSON(w, http.StatusOK, map[string]any{
+		"NlsRequestId": wire.NewID(),
+		"RequestId":    requestID,
+		"ErrMsg":       "",
+		"Token":        map[string]any{"Id": id, "ExpireTime": a.issue(id, account).Unix(), "UserId": account},
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.Encode(v)
+}
+
+// authenticate returns the account that signed r, or why it is refused. The
+// order of the checks inside the service is unknown.
+func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account string, refusal *popError) {
+	if r.URL.Path != tokenPath && r.URL.Path != tokenPathCpp {
+		return "", errNoAPI
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return "", errMethod
+	}
+	params, ok := parameters(w, r)
+	if !ok {
+		return "", errParameters
+	}
+
+	switch version, action, format := params.Get("Version"), params.Get("Action"), params.Get("Format"); {
+	case version == "":
+		return "", missing("Version")
+	case !slices.Contains(tokenVersions, version):
+		return "", errVersion
+	case action == "":
+		return "", missing("Action")
+	case action != "CreateToken":
+		return "", errNoAPI
+	case format != "" && !strings.EqualFold(format, "JSON"):
+		return "", errFormat
+	}
+	for _, name := range tokenParams {
+		if params.Get(name) == "" {
+			return "", missing(name)
+		}
+	}
+	if params.Get("SignatureMethod") != "HMAC-SHA1" || params.Get("SignatureVersion") != "1.0" {
+		return "", errIncomplete
+	}
+
+	at, err := time.Parse(timestampShape, params.Get("Timestamp"))
+	if err != nil || at.Format(timestampShape) != params.Get("Timestamp") {
+		return "", errTimeFormat
+	}
+	now := time.Now()
+	if now.Sub(at).Abs() > maxClockSkew {
+		return "", errTimeExpired
+	}
+
+	keyID := params.Get("AccessKeyId")
+	secret, ok := a.accessKeys[keyID]
+	if !ok {
+		return "", errAccessKey
+	}
+	var needs string
+	if strings.HasPrefix(keyID, stsPrefix) {
+		needs = securityToken(keyID)
+	}
+	switch got := params.Get("SecurityToken"); {
+	case got == "" && needs != "":
+		return "", missing("SecurityToken")
+	case got != needs:
+		return "", errSecurityToken
+	}
+	if !hmac.Equal([]byte(params.Get("Signature")), []byte(signature(r.Method, secret, params))) {
+		return "", errSignature
+	}
+
+	// From here on the caller is known: nobody can use up the nonces or the
+	// quota of another.
+	if refusal := a.admit(keyID, params.Get("SignatureNonce"), now); refusal != nil {
+		return "", refusal
+	}
+	return a.owner(keyID), nil
+}
+
+// parameters returns the parameters of query and form body.
+func parameters(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
+	raw := r.URL.RawQuery
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method == http.MethodPost && kind == "application/x-www-form-urlencoded" {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequest))
+		if err != nil {
+			return nil, false
+		}
+		raw = strings.Trim(raw+"&"+string(body), "&")
+	}
+	if len(raw) > 2*maxTokenRequest || strings.Count(raw, "&") >= maxTokenParams {
+		return nil, false
+	}
+	params, err := url.ParseQuery(raw)
+	return params, err == nil
+}
+
+// signature signs all of params but Signature itself (protocol §9.2).
+func signature(method, secret string, params url.Values) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		for _, v := range params[name] {
+			if name != "Signature" {
+				pairs = append(pairs, percentEncode(name)+"="+percentEncode(v))
+			}
+		}
+	}
+	mac := hmac.New(sha1.New, []byte(secret+"&"))
+	io.WriteString(mac, method+"&%2F&"+percentEncode(strings.Join(pairs, "&")))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// percentEncode encodes all but the unreserved characters of RFC 3986.
+func percentEncode(s string) string {
+	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+}
+
+// caller is what accounts remembers of an access key that called CreateToken.
+type caller struct {
+	second int64 // Unix time
+	count  int   // of tokens in that second
+}
+
+// admit refuses a nonce that was used, and more tokens than perSecond.
+func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	hash := sha256.Sum256([]byte(keyID + "\x00" + nonce)) // a nonce may be long
+	if _, used := a.nonces[hash]; used {
+		return errNonce
+	}
+	if len(a.nonceOrder) == maxNonces {
+		delete(a.nonces, a.nonceOrder[0])
+		a.nonceOrder = a.nonceOrder[1:]
+	}
+	a.nonces[hash] = struct{}{}
+	a.nonceOrder = append(a.nonceOrder, hash)
+
+	c := a.callers[keyID]
+	if c.second != now.Unix() {
+		c = caller{second: now.Unix()}
+	}
+	if c.count >= a.perSecond {
+		return errThrottled
+	}
+	c.count++
+	a.callers[keyID] = c
+	return nil
+}
