@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-	"unicode/utf16"
 )
 
 // MinSampleRate and MaxSampleRate bound what Encoder and Decoder take. Below
@@ -142,15 +141,6 @@ func packUnit(h uint64, index int, unit uint16) uint32 {
 	b[8] = byte(index)
 	binary.LittleEndian.PutUint16(b[9:], unit)
 	return uint32(unit)<<unitCheckBits | crc32.ChecksumIEEE(b[:])&(1<<unitCheckBits-1)
-}
-
-// Len returns the length of text in UTF-16 code units, which MaxUnits bounds.
-func Len(text string) int {
-	n := 0
-	for _, r := range text {
-		n += utf16.RuneLen(r)
-	}
-	return n
 }
 
 func checkSampleRate(rate int) error {
