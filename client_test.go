@@ -67,7 +67,7 @@ func TestNewClientNamesWhatIsWrong(t *testing.T) {
 func dialed(t *testing.T, cfg nls.Config, start func(*nls.Client) error) string {
 	var addr string
 	stop := errors.New("stop")
-	cfg.AppKey, cfg.Token = "k", "t"
+	cfg.AppKey, cfg.Token = "k", "token"
 	cfg.NetDialContext = func(_ context.Context, _, a string) (net.Conn, error) {
 		addr = a
 		return nil, stop

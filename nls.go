@@ -184,15 +184,15 @@ var regions = map[string]struct{ public, internal string }{
 // Client creates sessions that share a Config. It is safe for concurrent use
 // and needs no closing. Printed in any way it shows no secret.
 type Client struct {
-	_       noCopy
-	*client // behind a pointer, since fmt prints unexported fields by value
+	_ noCopy
+	*client
 }
 
 type client struct {
-	cfg       Config
+	cfg       Config // without its secrets
 	tokens    TokenSource
-	url       string
-	streamURL string
+	url       session.Secret
+	streamURL session.Secret
 	log       *slog.Logger
 	tls       *tls.Config
 	session   *session.Config
@@ -201,7 +201,7 @@ type client struct {
 // NewClient checks cfg and returns a Client. It does no I/O. The error is a
 // *ParamError.
 func NewClient(cfg Config) (*Client, error) {
-	c := &client{cfg: cfg, url: cfg.URL, streamURL: cfg.URL}
+	c := &client{cfg: cfg, url: session.NewSecret(cfg.URL), streamURL: session.NewSecret(cfg.URL)}
 	if cfg.AppKey == "" {
 		return nil, &ParamError{"AppKey", nil, "must not be empty"}
 	}
@@ -219,11 +219,12 @@ func NewClient(cfg Config) (*Client, error) {
 		if cfg.Region == "" {
 			stream = regions["cn-beijing"]
 		}
-		c.url, c.streamURL = r.public, stream.public
+		c.url, c.streamURL = session.NewSecret(r.public), session.NewSecret(stream.public)
 		if cfg.Internal {
-			if c.url, c.streamURL = r.internal, stream.internal; c.url == "" {
+			if r.internal == "" {
 				return nil, &ParamError{"Internal", true, "region " + cfg.Region + " has no VPC address"}
 			}
+			c.url, c.streamURL = session.NewSecret(r.internal), session.NewSecret(stream.internal)
 		}
 	}
 	if cfg.MaxPendingBytes < 0 {
@@ -258,6 +259,7 @@ func NewClient(cfg Config) (*Client, error) {
 	default:
 		return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, or AccessKeyID and AccessKeySecret"}
 	}
+	c.cfg.URL, c.cfg.Token, c.cfg.AccessKeyID, c.cfg.AccessKeySecret, c.cfg.SecurityToken = "", "", "", "", ""
 	c.session = c.sessionConfig()
 	return &Client{client: c}, nil
 }

@@ -79,7 +79,9 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 	case t.pong > 0 && t.pong >= p.PingInterval:
 		return &ParamError{"PingTimeout", t.pong, "must be shorter than PingInterval"}
 	}
-	p.URL = orDefault(p.URL, c.url)
+	if p.URL == nil {
+		p.URL = c.url
+	}
 	p.StopTimeout = orDefault(p.StopTimeout, c.cfg.StopTimeout)
 	if p.Context == nil {
 		p.Context = sdkContext

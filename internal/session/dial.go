@@ -67,12 +67,12 @@ func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame i
 
 	answered := false
 	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { answered = true }}
-	info := Dial{URL: withoutQuery(t.p.URL), TaskID: t.id, Attempt: attempt}
+	info := Dial{URL: withoutQuery(t.p.URL.Value()), TaskID: t.id, Attempt: attempt}
 	if t.p.Hooks != nil {
 		t.p.Hooks.DialStart(info)
 	}
 	start := time.Now()
-	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL, header)
+	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL.Value(), header)
 	if unwatch != nil && !unwatch() && err == nil {
 		conn.NetConn().Close()
 		err = ctx.Err()
@@ -128,20 +128,43 @@ func withoutQuery(rawURL string) string {
 	return u.String()
 }
 
-// redacted replaces tokens.
-const redacted = "***"
+// Secret is a string that no verb of fmt prints: a function shows as an address
+// wherever it stands, which even String methods of unexported fields do not.
+type Secret func() string
 
-func (t *task) redact(s string) string {
-	if t.token == "" {
-		return s
+// NewSecret hides s.
+func NewSecret(s string) Secret { return func() string { return s } }
+
+// Value is the hidden string.
+func (s Secret) Value() string {
+	if s == nil {
+		return ""
 	}
-	return strings.ReplaceAll(s, t.token, redacted)
+	return s()
 }
 
-// redactError returns err, or its redacted text if that has the token in it.
+// redact shows the token as ***.
+func (t *task) redact(s string) string {
+	if token := t.token.Value(); token != "" {
+		return strings.ReplaceAll(s, token, "***")
+	}
+	return s
+}
+
+// redactError returns err, without the token in its text.
 func (t *task) redactError(err error) error {
 	if text := err.Error(); t.redact(text) != text {
-		return errors.New(t.redact(text))
+		return &redactedError{t.redact(text), err}
 	}
 	return err
 }
+
+// redactedError has the identity of an error and another text.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }

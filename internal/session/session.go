@@ -57,8 +57,8 @@ type Config struct {
 // Params are the parameters of one Start.
 type Params struct {
 	Spec
-	URL              string
-	Payload, Context any // JSON objects; nil leaves them out
+	URL              Secret // its query may have a token in it
+	Payload, Context any    // JSON objects; nil leaves them out
 
 	StartTimeout    time.Duration // from dialling to readiness; negative means none
 	StopTimeout     time.Duration // of Stop; negative means none

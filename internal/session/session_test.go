@@ -52,7 +52,7 @@ func newFixture(t *testing.T, opts nlstest.Options) *fixture {
 	f := &fixture{t: t, on: map[string]func(*session.Delivery){}}
 	opts.Pipe = true
 	if opts.Engine == nil {
-		opts.Engine = nil
+		opts.Engine = nlstest.Script("one", "two")
 	}
 	f.server = nlstest.NewServer(opts)
 	t.Cleanup(func() {
@@ -70,7 +70,7 @@ func newFixture(t *testing.T, opts nlstest.Options) *fixture {
 		Explain:    func(_ string, err error) error { return err },
 	}
 	f.params = session.Params{
-		Spec: transcription, URL: c.URL, Payload: map[string]any{},
+		Spec: transcription, URL: session.NewSecret(c.URL), Payload: map[string]any{},
 		StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second, Deliver: f.deliver,
 	}
 	return f

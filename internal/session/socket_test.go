@@ -26,7 +26,7 @@ func newSocketFixture(t *testing.T, opts nlstest.Options) *fixture {
 	opts.Pipe = false
 	f.server = nlstest.NewServer(opts)
 	c := f.server.Config()
-	f.params.URL, f.cfg.TLSConfig, f.cfg.NetDialContext = c.URL, c.TLSConfig, c.NetDialContext
+	f.params.URL, f.cfg.TLSConfig, f.cfg.NetDialContext = session.NewSecret(c.URL), c.TLSConfig, c.NetDialContext
 	return f
 }
 
@@ -114,7 +114,7 @@ func BenchmarkSendBinary(b *testing.B) {
 				Token:   func(context.Context) (string, error) { return c.Token, nil },
 				Explain: func(_ string, err error) error { return err },
 			}
-			if err := s.Start(b.Context(), cfg, session.Params{Spec: transcription, URL: c.URL, Payload: map[string]any{},
+			if err := s.Start(b.Context(), cfg, session.Params{Spec: transcription, URL: session.NewSecret(c.URL), Payload: map[string]any{},
 				StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second, Deliver: f.deliver}); err != nil {
 				b.Fatal(err)
 			}

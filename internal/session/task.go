@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -47,7 +48,7 @@ type task struct {
 	done   chan struct{} // closed when the phase becomes ended
 
 	// Set by the goroutine of Start before the others exist.
-	token string
+	token Secret
 
 	mu       sync.Mutex // never held over I/O or user code
 	phase    phase
@@ -162,7 +163,7 @@ func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.token = token
+	t.token = NewSecret(token)
 	frame, err := t.encode(t.p.Start, t.p.Payload, t.p.Context)
 	if err != nil {
 		return nil, err
@@ -249,7 +250,7 @@ func (t *task) startIdleLocked(timeout error) {
 
 // renew prepares a second attempt. It reports false if there can be none.
 func (t *task) renew() bool {
-	if !t.cfg.Invalidate(t.token) {
+	if !t.cfg.Invalidate(t.token.Value()) {
 		return false
 	}
 	t.mu.Lock()
@@ -539,8 +540,8 @@ func (t *task) shutdown() {
 func (t *task) event(l *link, e wire.Event) bool {
 	ev := &Event{Event: e}
 	ev.StatusText = t.redact(ev.StatusText)
-	if raw := string(e.Raw); t.token != "" && strings.Contains(raw, t.token) {
-		ev.Redacted = t.redact(raw)
+	if token := t.token.Value(); token != "" && bytes.Contains(e.Raw, []byte(token)) {
+		ev.Redacted = t.redact(string(e.Raw))
 	}
 	switch {
 	case e.Name == "TaskFailed":
