@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/conformance"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -75,10 +76,11 @@ type conn struct {
 	reply   <-chan time.Time // ends Options.ReplyDelay
 	onReply func()
 
-	noPong bool
-	over   bool // nothing more is read or written
-	fault  *misbehaviour
-	sent   outgoing // the last message
+	noPong  bool
+	over    bool // nothing more is read or written
+	fault   *misbehaviour
+	sent    outgoing             // the last message
+	checker *conformance.Checker // of what is sent, in the tests of this module
 }
 
 // message is what the reader reads.
@@ -110,8 +112,11 @@ func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int,
 		c.net = t.Conn
 	}
 	c.rx = c.in
-	if f != nil {
+	switch {
+	case f != nil:
 		c.fault = &misbehaviour{Fault: *f}
+	case conformance.Strict.Load():
+		c.checker = new(conformance.Checker)
 	}
 	return c
 }
@@ -604,10 +609,14 @@ func (c *conn) count(opcode byte, data []byte) {
 	c.report(true, opcode == opBinary, data)
 }
 
-// raw writes bytes. An error means that the client has gone.
+// raw writes bytes, which are one frame unless the connection has a fault. An
+// error means that the client has gone.
 func (c *conn) raw(b []byte) {
 	if c.over {
 		return
+	}
+	if c.checker != nil {
+		c.checker.MustPass(b)
 	}
 	if _, err := c.net.Write(b); err != nil {
 		c.over = true
