@@ -203,6 +203,7 @@ func (s *Session) Wait(ctx context.Context) error {
 	if t == nil {
 		return ErrNotStarted
 	}
+	defer t.hint("Wait")()
 	select {
 	case <-t.done:
 		return t.err()

@@ -1,11 +1,8 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -293,15 +290,7 @@ func (t *task) stopTimers() {
 // session with timeout or, if ctx was cancelled, with ctx's error. It does not
 // wait for a callback that is stuck by then.
 func (t *task) wait(ctx context.Context, timeout error, call string) error {
-	hint := time.AfterFunc(time.Second, func() {
-		t.mu.Lock()
-		since, id := t.callbackSince, t.id
-		t.mu.Unlock()
-		if !since.IsZero() && time.Since(since) >= time.Second {
-			t.cfg.Log.Warn("nls: "+call+" waits for a callback that has not returned", "task_id", id)
-		}
-	})
-	defer hint.Stop()
+	defer t.hint(call)()
 	select {
 	case <-t.done:
 		return t.err()
@@ -324,6 +313,19 @@ func (t *task) wait(ctx context.Context, timeout error, call string) error {
 		return cause
 	}
 	return t.cfg.Explain(id, err) // completed, and a callback is stuck
+}
+
+// hint logs that call waits for a callback that was running when call began and
+// still is after a second: perhaps the very callback that call was made from.
+func (t *task) hint(call string) (stop func() bool) {
+	return time.AfterFunc(time.Second, func() {
+		t.mu.Lock()
+		since, id := t.callbackSince, t.id
+		t.mu.Unlock()
+		if !since.IsZero() && time.Since(since) >= time.Second {
+			t.cfg.Log.Warn("nls: "+call+" waits for a callback that has not returned", "task_id", id)
+		}
+	}).Stop
 }
 
 // stop sends the stop directive, if nobody has, and waits for the end.
@@ -360,125 +362,6 @@ func (t *task) sendStop(l *link) {
 	if t.phase == stopping {
 		t.startIdleLocked(ErrStopTimeout)
 	}
-}
-
-// sendable returns the connection if the caller may send on it now.
-func (t *task) sendable() (*link, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.phase >= closing && t.cause != nil:
-		return nil, t.cause
-	case t.phase >= closing:
-		return nil, ErrCompleted
-	case t.phase == stopping:
-		return nil, ErrStopping
-	case !t.answered:
-		return nil, ErrNotStarted
-	}
-	return t.link, nil
-}
-
-// lockSendable returns the connection with its write lock taken.
-func (t *task) lockSendable() (*link, error) {
-	l, err := t.sendable()
-	if err != nil {
-		return nil, err
-	}
-	if l.lock(t) {
-		// Stop may have been sent while the lock was somebody else's.
-		if _, err = t.sendable(); err == nil {
-			return l, nil
-		}
-		l.unlock()
-		return nil, err
-	}
-	_, err = t.sendable()
-	return nil, err
-}
-
-func (t *task) sendBinary(data []byte) error {
-	l, err := t.lockSendable()
-	if err != nil {
-		return err
-	}
-	for len(data) > 0 && err == nil {
-		n := min(len(data), maxFrame)
-		err = l.write(t, websocket.BinaryMessage, "", data[:n])
-		data = data[n:]
-	}
-	l.unlock()
-	if err != nil {
-		return t.writeFailed(err)
-	}
-	return nil
-}
-
-func (t *task) sendDirectives(name string, context any, payloads []any) error {
-	frames := make([][]byte, len(payloads))
-	for i, payload := range payloads {
-		frame, err := t.encode(name, payload, context)
-		if err != nil {
-			return err
-		}
-		if len(frame) > maxFrame {
-			return &EncodeError{"the directive is longer than a frame of 16 KiB"}
-		}
-		frames[i] = frame
-	}
-	l, err := t.lockSendable()
-	if err != nil {
-		return err
-	}
-	for _, frame := range frames {
-		if err = l.write(t, websocket.TextMessage, name, frame); err != nil {
-			break
-		}
-	}
-	l.unlock()
-	if err != nil {
-		return t.writeFailed(err)
-	}
-	return nil
-}
-
-func (t *task) encode(name string, payload, context any) ([]byte, error) {
-	t.mu.Lock()
-	id := t.id
-	t.mu.Unlock()
-	frame, err := wire.Marshal(wire.Directive{
-		Header: wire.DirectiveHeader{
-			AppKey: t.cfg.AppKey, MessageID: wire.NewID(), TaskID: id, Namespace: t.p.Namespace, Name: name,
-		},
-		Payload: payload,
-		Context: context,
-	})
-	if err != nil {
-		return nil, &EncodeError{err.Error()}
-	}
-	return frame, nil
-}
-
-// writeFailed ends the task after a failed write and returns the cause. The
-// service often says why it hangs up, and the reader is about to see it, so the
-// reader gets the first word.
-func (t *task) writeFailed(err error) error {
-	if timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err); ok && timeout.Timeout() {
-		t.fail(ErrWriteTimeout)
-	} else {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-t.ctx.Done():
-		case <-timer.C:
-			t.fail(&CloseError{Code: -1, Err: err})
-		}
-	}
-	_, err = t.sendable()
-	return err
 }
 
 // fail ends the task with err, unless it has ended already.
@@ -534,93 +417,4 @@ func (t *task) shutdown() {
 	t.spaceLocked()
 	t.mu.Unlock()
 	t.fail(ErrShutdown)
-}
-
-// event takes a text message. It reports whether to read on.
-func (t *task) event(l *link, e wire.Event) bool {
-	ev := &Event{Event: e}
-	ev.StatusText = t.redact(ev.StatusText)
-	if token := t.token.Value(); token != "" && bytes.Contains(e.Raw, []byte(token)) {
-		ev.Redacted = t.redact(string(e.Raw))
-	}
-	switch {
-	case e.Name == "TaskFailed":
-		if t.refuses(l, ev) {
-			return false
-		}
-		t.finalEvent(ev, true)
-		return false
-	case slices.Contains(t.p.Final, e.Name):
-		t.finalEvent(ev, false)
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phase >= closing {
-		return false
-	}
-	d := &Delivery{Kind: KindEvent, TaskID: t.id, Event: ev}
-	if slices.Contains(t.p.Started, e.Name) {
-		if t.answered {
-			t.cfg.Log.Debug("nls: second answer skipped", "name", e.Name, "task_id", t.id)
-			return true
-		}
-		t.answered, d.ready = true, true
-	} else {
-		t.resultLocked()
-	}
-	t.pushLocked(d)
-	return true
-}
-
-// finalEvent takes the message that ends the task.
-func (t *task) finalEvent(ev *Event, failed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phase >= closing {
-		return
-	}
-	t.resultLocked()
-	t.pushLocked(&Delivery{Kind: KindEvent, TaskID: t.id, Event: ev})
-	if failed {
-		t.failed = ev
-		t.closeLocked(&TaskFailed{ev})
-	} else {
-		t.closeLocked(nil)
-	}
-}
-
-// refuses reports whether ev, the first thing that the gateway says, refuses the
-// token, and Start will try another.
-func (t *task) refuses(l *link, ev *Event) bool {
-	text := strings.ToLower(ev.StatusText)
-	if ev.Status != statusAccessDenied || !strings.Contains(text, "token") && !strings.Contains(text, "authorization") {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !l.mayRetry || t.phase >= closing {
-		return false
-	}
-	l.refusedWith = ev
-	close(l.refused)
-	return true
-}
-
-// data takes a binary message. It reports whether to read on.
-func (t *task) data(data []byte) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phase >= closing {
-		return false
-	}
-	t.resultLocked()
-	t.pushLocked(&Delivery{Kind: KindData, TaskID: t.id, Data: data})
-	return true
-}
-
-func (t *task) resultLocked() {
-	if t.firstResult == 0 {
-		t.firstResult = time.Since(t.begin)
-	}
 }
