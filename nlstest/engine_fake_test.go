@@ -20,13 +20,12 @@ type fakeEngine struct {
 }
 
 type fakeRecognition struct {
-	rate, at     int // samples
-	silence      int
-	begin, end   int
-	open         bool
-	reported     int // 100 ms of the open sentence
-	index        int
-	failOnFinish error
+	rate, at   int // samples
+	silence    int
+	begin, end int
+	open       bool
+	reported   int // 100 ms of the open sentence
+	index      int
 }
 
 func (e fakeEngine) Recognize(_ context.Context, rate int) (Recognition, error) {
@@ -115,4 +114,18 @@ func sound(d time.Duration, rate int) []byte {
 
 func silence(d time.Duration, rate int) []byte {
 	return make([]byte, int(d.Seconds()*float64(rate)+0.5)*2)
+}
+
+// wordyEngine hears a sentence of more words than fit into a frame.
+type wordyEngine struct{ fakeEngine }
+
+func (wordyEngine) Recognize(context.Context, int) (Recognition, error) {
+	return wordyRecognition{}, nil
+}
+
+type wordyRecognition struct{}
+
+func (wordyRecognition) Write([]byte) ([]Hypothesis, error) { return nil, nil }
+func (wordyRecognition) Finish() ([]Hypothesis, error) {
+	return []Hypothesis{{Text: "long", Final: true, Words: make([]nls.Word, 2000)}}, nil
 }

@@ -108,6 +108,17 @@ type (
 	}
 )
 
+// withoutWords is what is left of a result that does not fit into a frame.
+func (r resultChanged) withoutWords() any {
+	r.Words = []wordRow{}
+	return r
+}
+
+func (s sentenceEnd) withoutWords() any {
+	s.Words = []wordRow{}
+	return s
+}
+
 // The payloads of protocol §5.4 and §6.3.
 type (
 	sentenceIndex struct {

@@ -23,6 +23,10 @@ const (
 
 	// voiceStep is how often voice detection looks at the audio.
 	voiceStep = 100 * time.Millisecond
+
+	// voiceDelay is what an engine may take to notice that speech has begun. It is
+	// allowed for before speech is found missing.
+	voiceDelay = 500 * time.Millisecond
 )
 
 // listener is what the two recognition products have in common: audio goes in,
@@ -295,7 +299,7 @@ func (r *recognizer) audio(data []byte) *failure {
 			continue
 		}
 		if r.until == 0 {
-			if r.maxStart > 0 && r.position() > r.maxStart {
+			if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
 				return errSilent
 			}
 		} else if r.position()-r.until >= time.Duration(r.silence)*time.Millisecond {
