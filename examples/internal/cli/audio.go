@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest"
+)
+
+// defaultFile is there when a program runs at the root of the repository.
+const defaultFile = "testdata/test1.wav"
+
+// readAudio reads -file into memory, or what there is without one.
+func (p *program) readAudio(ctx context.Context) error {
+	name := p.file
+	if name == "" {
+		name = defaultFile
+		if p.local != nil { // whose audio this is
+			p.want = cmp.Or(p.want, recordedText)
+			if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+				return p.speakDefault(ctx)
+			}
+		}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if strings.ToLower(filepath.Ext(name)) != ".pcm" {
+		wav, err := nls.ReadWAVHeader(f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if wav.Channels != 1 || wav.BitsPerSample != 16 {
+			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, wav.Channels, wav.BitsPerSample)
+		}
+		p.sampleRate = wav.SampleRate
+		if wav.DataSize >= 0 { // what follows the samples is not audio
+			r = io.LimitReader(f, wav.DataSize)
+		}
+	}
+	p.audio, err = io.ReadAll(r)
+	return err
+}
+
+// speakDefault lets the local gateway say what the default file says.
+func (p *program) speakDefault(ctx context.Context) error {
+	var b bytes.Buffer
+	err := p.client.Synthesize(ctx, &b, nls.SynthesisParams{Text: recordedText})
+	p.audio = b.Bytes()
+	return err
+}
+
+// Audio returns the samples to recognise, from the start.
+func (s *Session) Audio() io.Reader { return bytes.NewReader(s.audio) }
+
+// AudioFrom returns the samples that follow the first d of them.
+func (s *Session) AudioFrom(d time.Duration) io.Reader {
+	samples := int64(d) * int64(s.SampleRate) / int64(time.Second)
+	return bytes.NewReader(s.audio[min(2*samples, int64(len(s.audio))):])
+}
+
+// Speech takes the audio of a synthesis as it comes. It writes the file that -out
+// names, and listens: audio of the local gateway can be read back.
+type Speech struct {
+	session *Session
+	size    int64
+	file    *os.File            // nil without -out
+	wav     bool                // file has a header
+	ear     nlstest.Recognition // nil with any gateway but the local one
+	text    strings.Builder     // what ear has heard
+	err     error               // of the first Write that failed
+}
+
+// Speech returns a Speech. Its Finish must be called.
+func (s *Session) Speech(ctx context.Context) (*Speech, error) {
+	o := &Speech{session: s}
+	var err error
+	if s.local != nil {
+		if o.ear, err = nlstest.Loopback().Recognize(ctx, s.SampleRate); err != nil {
+			return nil, err
+		}
+	}
+	if s.out != "" && s.number == 1 {
+		if o.file, err = os.Create(s.out); err != nil {
+			return nil, err
+		}
+		if o.wav = strings.ToLower(filepath.Ext(s.out)) == ".wav"; o.wav {
+			_, o.err = o.file.Write(wavHeader(s.SampleRate, 0)) // Finish knows the size
+		}
+	}
+	return o, nil
+}
+
+// Write takes 16-bit mono samples.
+func (o *Speech) Write(pcm []byte) (int, error) {
+	o.size += int64(len(pcm))
+	if o.err == nil && o.ear != nil {
+		o.hear(o.ear.Write(pcm))
+	}
+	if o.err == nil && o.file != nil {
+		_, o.err = o.file.Write(pcm)
+	}
+	return len(pcm), o.err
+}
+
+func (o *Speech) hear(sentences []nlstest.Hypothesis, err error) {
+	o.err = err
+	for _, s := range sentences {
+		if s.Final {
+			o.text.WriteString(s.Text)
+		}
+	}
+}
+
+// Finish completes the file. ended is how the session did: if well, the text of
+// the audio is its result, or the length where the text cannot be read back.
+// Finish returns what went wrong, the first Write that failed above all.
+func (o *Speech) Finish(ended error) error {
+	if o.ear != nil && o.err == nil {
+		o.hear(o.ear.Finish())
+	}
+	if o.file != nil {
+		if o.wav && o.err == nil {
+			_, o.err = o.file.WriteAt(wavHeader(o.session.SampleRate, o.size), 0)
+		}
+		o.err = cmp.Or(o.err, o.file.Close())
+	}
+	if err := cmp.Or(o.err, ended); err != nil {
+		return err
+	}
+	if o.ear != nil {
+		o.session.Result(o.text.String())
+	} else {
+		length := time.Duration(float64(o.size) / float64(2*o.session.SampleRate) * float64(time.Second))
+		o.session.Result(fmt.Sprintf("%v of audio", length.Round(time.Millisecond)))
+	}
+	return nil
+}
+
+// wavHeader is the header of size bytes of 16-bit mono samples.
+func wavHeader(rate int, size int64) []byte {
+	le := binary.LittleEndian
+	b := []byte("RIFF")
+	b = le.AppendUint32(b, uint32(36+size))
+	b = append(b, "WAVEfmt "...)
+	b = le.AppendUint32(b, 16) // bytes of what follows, up to "data"
+	b = le.AppendUint16(b, 1)  // PCM
+	b = le.AppendUint16(b, 1)  // channels
+	b = le.AppendUint32(b, uint32(rate))
+	b = le.AppendUint32(b, uint32(2*rate)) // bytes a second
+	b = le.AppendUint16(b, 2)              // bytes a sample
+	b = le.AppendUint16(b, 16)             // bits a sample
+	b = append(b, "data"...)
+	return le.AppendUint32(b, uint32(size))
+}
