@@ -161,7 +161,7 @@ func TestSubtitlesGrowWithinASentence(t *testing.T) {
 
 func TestSubtitlesOfLongTextFitIntoFrames(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		for _, r := range synthesise(t, "SpeechLongSynthesizer", `{"text":"`+strings.Repeat("好", 1000)+`","enable_subtitle":true}`) {
+		for _, r := range synthesise(t, "SpeechLongSynthesizer", `{"text":"`+strings.Repeat("好", maxSentence+10)+`","enable_subtitle":true}`) {
 			if len(r.raw) > maxFrame {
 				t.Fatalf("a message of %d bytes", len(r.raw))
 			}
