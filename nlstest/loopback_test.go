@@ -92,26 +92,25 @@ func textOf(hs []Hypothesis) string {
 }
 
 func TestLoopbackRoundTrip(t *testing.T) {
-	for _, rate := range []int{8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000} {
-		for _, v := range []Voice{
-			{Volume: 50}, {Volume: 100}, {Volume: 1},
-			{Volume: 50, SpeechRate: 500}, {Volume: 50, SpeechRate: -500},
-			{Volume: 50, PitchRate: 500}, {Volume: 50, PitchRate: -500},
-		} {
-			v.SampleRate = rate
-			t.Run(fmt.Sprint(v), func(t *testing.T) {
-				pcm, _ := synthesize(t, Loopback(), loopbackText, v)
-				hs := recognize(t, Loopback(), rate, pcm, 3200)
-				if got := textOf(hs); got != loopbackText {
-					t.Errorf("heard %q, want %q", got, loopbackText)
+	for _, v := range []Voice{
+		{SampleRate: 8000, Volume: 50}, {SampleRate: 11025, Volume: 50}, {SampleRate: 16000, Volume: 50}, {SampleRate: 22050, Volume: 50},
+		{SampleRate: 24000, Volume: 50}, {SampleRate: 32000, Volume: 50}, {SampleRate: 44100, Volume: 50}, {SampleRate: 48000, Volume: 50},
+		{SampleRate: 8000, Volume: 100}, {SampleRate: 16000, Volume: 1},
+		{SampleRate: 8000, Volume: 50, SpeechRate: 500}, {SampleRate: 16000, Volume: 50, SpeechRate: -500},
+		{SampleRate: 8000, Volume: 50, PitchRate: 500}, {SampleRate: 16000, Volume: 50, PitchRate: -500},
+	} {
+		t.Run(fmt.Sprint(v), func(t *testing.T) {
+			pcm, _ := synthesize(t, Loopback(), loopbackText, v)
+			hs := recognize(t, Loopback(), v.SampleRate, pcm, 3200)
+			if got := textOf(hs); got != loopbackText {
+				t.Errorf("heard %q, want %q", got, loopbackText)
+			}
+			for _, h := range finals(hs) {
+				if h.Confidence != 1 {
+					t.Errorf("%q: confidence %v, want 1", h.Text, h.Confidence)
 				}
-				for _, h := range finals(hs) {
-					if h.Confidence != 1 {
-						t.Errorf("%q: confidence %v, want 1", h.Text, h.Confidence)
-					}
-				}
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -591,7 +590,7 @@ func TestScript(t *testing.T) {
 // FuzzLoopback gives the engines any bytes in pieces of any size.
 func FuzzLoopback(f *testing.F) {
 	f.Add([]byte("RIFFxxxxWAVE"), uint16(3))
-	f.Add(bytes.Repeat([]byte{0, 0x40, 0, 0xc0}, 4000), uint16(640))
+	f.Add(bytes.Repeat([]byte{0, 0x40, 0, 0xc0}, 500), uint16(640))
 	f.Fuzz(func(t *testing.T, pcm []byte, n uint16) {
 		for _, e := range []Engine{Loopback(), Script("一二三", "四")} {
 			open := false

@@ -125,7 +125,7 @@ func TestRoundTrip(t *testing.T) {
 		} {
 			voice.SampleRate = rate
 			t.Run(fmt.Sprint(voice), func(t *testing.T) {
-				wantText(t, hear(t, rate, speak(t, voice, texts[1:3]...), every(3200)), texts[1:3]...)
+				wantText(t, hear(t, rate, speak(t, voice, "你好，", "🎙!"), every(3200)), "你好，", "🎙!")
 			})
 		}
 	}
@@ -162,6 +162,7 @@ func TestCutDoesNotMatter(t *testing.T) {
 }
 
 func TestSurvives(t *testing.T) {
+	texts := texts[:2]
 	clean := speak(t, Params{16000, 50, 0, 0}, texts...)
 	narrow := speak(t, Params{8000, 50, 0, 0}, texts...)
 	for _, tc := range []struct {
@@ -192,10 +193,11 @@ func TestSurvives(t *testing.T) {
 }
 
 func TestNoiseAtAnySpeedAndPitch(t *testing.T) {
+	texts := texts[:2]
 	for _, rate := range []int{8000, 16000} {
 		for _, speech := range []int{-500, 0, 500} {
 			for _, pitch := range []int{-500, 0, 500} {
-				for seed := range uint64(5) {
+				for seed := range uint64(2) {
 					x := noise(speak(t, Params{rate, 50, speech, pitch}, texts...), 10, seed)
 					h := hear(t, rate, x, every(640))
 					if want := strings.Join(texts, ""); h.text != want {
@@ -211,9 +213,9 @@ func TestNoiseAtAnySpeedAndPitch(t *testing.T) {
 // right text, or it bears a mark of damage and nothing that was not sent.
 func TestFrameHammer(t *testing.T) {
 	var intact, marked, wrong, strange int
-	texts := []string{"你好，世界。", "Go! 🎙"}
+	texts := []string{"你好。", "Go! 🎙"}
 	want := strings.Join(texts, "")
-	for _, p := range []Params{{8000, 50, 0, 0}, {16000, 50, 0, 0}, {8000, 50, 500, -500}, {16000, 50, -500, 500}} {
+	for _, p := range []Params{{8000, 50, 0, 0}, {16000, 50, 0, 0}, {8000, 50, 500, -500}, {8000, 50, -500, 500}} {
 		x := speak(t, p, texts...)
 		for seed := range *seeds / 4 {
 			y, what := hit(x, p.SampleRate/50, uint64(seed))
@@ -314,7 +316,7 @@ func TestDamagedHeader(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	text := "你好，世界。"
 	x := speak(t, Params{16000, 50, 0, 0}, text)
-	for n := 0; n < len(x); n += 100 {
+	for n := 0; n < len(x); n += 200 {
 		h := hear(t, 16000, slices.Concat(x[:n], x), every(3200))
 		if !strings.HasSuffix(h.text, text) {
 			t.Errorf("after %d samples: heard %q, want the next sentence right", n, h.text)
@@ -391,7 +393,7 @@ func TestTonesStayInBand(t *testing.T) {
 	for _, pitch := range []int{-500, 0, 500} {
 		x := speak(t, Params{16000, 50, 0, pitch}, texts...)
 		var in, out float64
-		for hz := 10.0; hz < 8000; hz += 10 {
+		for hz := 10.0; hz < 8000; hz += 25 {
 			coef := 2 * math.Cos(2*math.Pi*hz/16000)
 			var t [4]float64
 			for i := 0; i+1600 <= len(x); i += 1600 {
@@ -580,7 +582,7 @@ func noise(x []int16, snr float64, seed uint64) []int16 {
 func resample(x []int16, factor float64) []int16 {
 	y := make([]int16, int(float64(len(x))*factor))
 	cutoff := min(1, factor) * 0.95
-	const half = 24
+	const half = 8
 	for i := range y {
 		center := float64(i) / factor
 		var sum float64

@@ -103,7 +103,7 @@ func (d *Detector) Finish(emit func(Event)) {
 }
 
 func (d *Detector) time(samples int64) time.Duration {
-	return time.Duration(float64(samples) / float64(d.rate) * float64(time.Second))
+	return time.Duration(samples) * time.Second / time.Duration(d.rate)
 }
 
 // next takes the frame that has become full.
