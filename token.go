@@ -3,7 +3,6 @@ package nls
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -261,7 +260,7 @@ func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err e
 		}
 		if err := ctx.Err(); err != nil {
 			c.mu.Unlock()
-			return nil, false, fmt.Errorf("nls: token: %w", err)
+			return nil, false, err
 		}
 		c.start(false)
 	}
@@ -282,7 +281,7 @@ func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err e
 			c.running = nil // who comes now gets a lookup that is not cancelled
 		}
 	}
-	return nil, false, fmt.Errorf("nls: token: %w", ctx.Err())
+	return nil, false, ctx.Err()
 }
 
 // start starts a lookup. The caller holds mu. The goroutine ends with the
@@ -298,7 +297,7 @@ func (c *tokenCache) start(background bool) {
 		defer cancel()
 		tok, err := (*c.src).Token(ctx)
 		if err == nil && (tok == nil || tok.Value == "") {
-			err = errors.New("nls: the token source returned no token")
+			err = &TokenError{Message: "the TokenSource returned no token"}
 		}
 		c.finish(l, background, tok, err)
 	}()

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,6 +242,51 @@ func TestLookupEndsWhenNobodyWaitsForIt(t *testing.T) {
 			}
 		}
 		get(t, cache, "token-3")
+	})
+}
+
+func TestCallerAfterAnAbandonedLookupGetsOneThatIsNotCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lookups atomic.Int32
+		cache := CacheTokens(TokenSourceFunc(func(ctx context.Context) (*Token, error) {
+			if n := lookups.Add(1); n > 1 {
+				time.Sleep(2 * time.Second)
+				return &Token{Value: fmt.Sprint("token-", n)}, nil
+			}
+			<-ctx.Done()
+			time.Sleep(time.Second) // slow to give up
+			return nil, ctx.Err()
+		}), tokenEarly)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := cache.Token(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { get(t, cache, "token-2") })
+		time.Sleep(1500 * time.Millisecond) // the first lookup has ended, and the second runs
+		get(t, cache, "token-2")
+		wg.Wait()
+	})
+}
+
+func TestRenewalGoesOnWhenItsWaitersGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &countingSource{ttl: time.Hour}
+		cache := CacheTokens(src, tokenEarly)
+		tok := get(t, cache, "token-1")
+		time.Sleep(time.Hour - tokenEarly)
+		get(t, cache, "token-1")
+		cache.(Invalidator).Invalidate(tok)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := cache.Token(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		get(t, cache, "token-2")
+		if src.count() != 2 {
+			t.Errorf("%d lookups, want 2", src.count())
+		}
 	})
 }
 
