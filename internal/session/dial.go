@@ -26,6 +26,10 @@ const maxFrame = 16 << 10
 // most 64 KiB (protocol §1.8).
 const readLimit = 1 << 20
 
+// readBuffer is the size of a connection's read buffer, which each session keeps.
+// Short events fit it; the rest of a longer message is read past it.
+const readBuffer = 1 << 10
+
 // writeBuffers holds the write buffers of all sessions; gorilla takes one for
 // the time of a write.
 var writeBuffers sync.Pool
@@ -52,6 +56,7 @@ func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame i
 		},
 		Proxy:           t.cfg.Proxy,
 		TLSClientConfig: t.cfg.TLSConfig,
+		ReadBufferSize:  readBuffer,
 		WriteBufferSize: maxFrame,
 		WriteBufferPool: &writeBuffers,
 	}

@@ -122,7 +122,7 @@ func (t *task) waitSpace(l *link) bool {
 	t.stall(l, stall)
 	select {
 	case <-space:
-	case <-t.ctx.Done():
+	case <-t.over:
 		return false
 	}
 	t.mu.Lock()

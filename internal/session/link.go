@@ -65,7 +65,7 @@ func (l *link) lock(t *task) bool {
 	select {
 	case l.writing <- struct{}{}:
 		return true
-	case <-t.ctx.Done():
+	case <-t.over:
 		return false
 	}
 }
@@ -144,31 +144,37 @@ var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // read is the reader: it reads until the connection or the task has ended.
 func (l *link) read(t *task) {
-	defer close(l.readerDone)
 	for t.waitSpace(l) {
-		messageType, data, err := l.readMessage()
+		// A session spends its life in this call, so little may be on the stack.
+		messageType, r, err := l.conn.NextReader()
 		if err != nil {
 			t.fail(t.readError(l, err))
-			return
+			break
 		}
-		if !l.received(t, messageType, data) {
+		if !l.readMessage(t, messageType, r) {
+			break
+		}
+		if messageType == websocket.TextMessage {
+			// Decoding has grown the stack; a fresh goroutine waits on 2 KiB
+			// and not on 8.
+			go l.read(t)
 			return
 		}
 	}
+	close(l.readerDone)
 }
 
-func (l *link) readMessage() (int, []byte, error) {
-	messageType, r, err := l.conn.NextReader()
-	if err != nil {
-		return 0, nil, err
-	}
+// readMessage reads a message to its end and takes it. It reports whether to
+// read on.
+func (l *link) readMessage(t *task, messageType int, r io.Reader) bool {
 	buf := readBuffers.Get().(*bytes.Buffer)
 	defer readBuffers.Put(buf)
 	buf.Reset()
 	if _, err := buf.ReadFrom(r); err != nil {
-		return 0, nil, err
+		t.fail(t.readError(l, err))
+		return false
 	}
-	return messageType, bytes.Clone(buf.Bytes()), nil
+	return l.received(t, messageType, bytes.Clone(buf.Bytes()))
 }
 
 // readError says how the connection ended.

@@ -119,7 +119,7 @@ func (t *task) writeFailed(err error) error {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
-		case <-t.ctx.Done():
+		case <-t.over:
 		case <-timer.C:
 			t.fail(&CloseError{Code: -1, Err: err})
 		}

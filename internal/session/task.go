@@ -27,7 +27,7 @@ const (
 const statusAccessDenied = 40000001
 
 // grace is how long a call whose deadline has passed still waits for the last
-// callbacks, unless one is stuck already.
+// callbacks, unless one that ran before is stuck.
 const grace = time.Second
 
 // errRefused says that the gateway refused the token of the first attempt.
@@ -39,28 +39,29 @@ type task struct {
 	cfg *Config
 	p   Params
 
-	ctx    context.Context // ends when the phase becomes closing
-	cancel context.CancelFunc
-	ready  chan struct{} // closed when the answer to the first directive was delivered
-	done   chan struct{} // closed when the phase becomes ended
+	ready chan struct{} // closed when the answer to the first directive was delivered
+	over  chan struct{} // closed when the phase becomes closing
+	done  chan struct{} // closed when the phase becomes ended
 
 	// Set by the goroutine of Start before the others exist.
 	token Secret
 
-	mu       sync.Mutex // never held over I/O or user code
-	phase    phase
-	id       string
-	link     *link // nil before the connection is open
-	answered bool  // sending is legal
-	cause    error // why the task ended, as callers see it; nil if it completed
-	failed   *Event
-	discard  bool // Shutdown: no callback but OnClose starts any more
+	mu            sync.Mutex // never held over I/O or user code
+	cancelConnect context.CancelFunc
+	phase         phase
+	id            string
+	link          *link // nil before the connection is open
+	answered      bool  // sending is legal
+	cause         error // why the task ended, as callers see it; nil if it completed
+	failed        *Event
+	discard       bool // Shutdown: no callback but OnClose starts any more
 
 	queue         []*Delivery
 	pending       int           // bytes in queue and in the running callback
 	space         chan struct{} // closed when pending falls below the bound; nil if nobody waits
 	dispatching   bool
 	callbackSince time.Time // when the running callback began; zero if none runs
+	end           time.Time // when the phase became closing
 
 	completeTimer, idleTimer *time.Timer
 
@@ -70,9 +71,11 @@ type task struct {
 }
 
 func newTask(cfg *Config, p Params) *task {
-	t := &task{cfg: cfg, p: p, id: wire.NewID(), ready: make(chan struct{}), done: make(chan struct{})}
-	t.ctx, t.cancel = context.WithCancel(context.Background())
-	return t
+	return &task{
+		cfg: cfg, p: p, id: wire.NewID(),
+		ready: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
+		cancelConnect: func() {},
+	}
 }
 
 func (t *task) getPhase() phase {
@@ -92,13 +95,14 @@ func (t *task) err() error {
 // run opens the task within open and, with WaitDone, waits for its end within
 // ctx. If the gateway refuses the token, it tries once more with another.
 func (t *task) run(ctx, open context.Context) error {
+	defer func() { t.p.Payload = nil }() // sessions are long, and it may be large
 	for attempt := 1; ; attempt++ {
 		l, err := t.open(open, attempt)
 		if err == nil && t.p.WaitDone {
 			select {
 			case <-l.refused:
 				err = t.refusal(ctx, l, ErrCompleteTimeout)
-			case <-t.ctx.Done():
+			case <-t.over:
 				err = t.wait(ctx, ErrCompleteTimeout, "Start")
 			case <-ctx.Done():
 				err = t.wait(ctx, ErrCompleteTimeout, "Start")
@@ -135,7 +139,7 @@ func (t *task) open(ctx context.Context, attempt int) (*link, error) {
 	case <-t.ready:
 	case <-l.refused:
 		return nil, t.refusal(ctx, l, ErrStartTimeout)
-	case <-t.ctx.Done():
+	case <-t.over:
 		select {
 		case <-t.ready:
 		default:
@@ -155,7 +159,12 @@ func (t *task) open(ctx context.Context, attempt int) (*link, error) {
 func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(t.ctx, cancel)()
+	t.mu.Lock()
+	if t.phase >= closing {
+		cancel()
+	}
+	t.cancelConnect = cancel
+	t.mu.Unlock()
 	token, err := t.cfg.Token(ctx)
 	if err != nil {
 		return nil, err
@@ -299,7 +308,8 @@ func (t *task) wait(ctx context.Context, timeout error, call string) error {
 	err := deadlineError(ctx, timeout)
 	t.fail(err)
 	t.mu.Lock()
-	stuck, id := !t.callbackSince.IsZero(), t.id
+	since, id := t.callbackSince, t.id
+	stuck := !since.IsZero() && (since.Before(t.end) || time.Since(since) >= grace)
 	t.mu.Unlock()
 	if !stuck {
 		timer := time.NewTimer(grace)
@@ -378,6 +388,7 @@ func (t *task) fail(err error) {
 // the outcome.
 func (t *task) closeLocked(err error) {
 	t.phase = closing
+	t.end = time.Now()
 	if err != nil {
 		id := ""
 		if t.link != nil {
@@ -385,7 +396,8 @@ func (t *task) closeLocked(err error) {
 		}
 		t.cause = t.cfg.Explain(id, err)
 	}
-	t.cancel()
+	close(t.over)
+	t.cancelConnect()
 	if t.link != nil {
 		t.dispatchLocked()
 	}
