@@ -436,6 +436,9 @@ func TestEngineErrors(t *testing.T) {
 	if _, err := Loopback().Recognize(t.Context(), 4000); err == nil {
 		t.Error("4000 Hz are recognised")
 	}
+	if _, err := Script("a").Recognize(t.Context(), 0); err == nil {
+		t.Error("0 Hz are recognised")
+	}
 
 	mine := errors.New("mine")
 	if err := Loopback().Synthesize(t.Context(), "a", loopbackVoice, func([]byte, []nls.Subtitle) error { return mine }); err != mine {

@@ -2,6 +2,7 @@ package nlstest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -31,6 +32,9 @@ type script struct {
 }
 
 func (s script) Recognize(ctx context.Context, sampleRate int) (Recognition, error) {
+	if sampleRate <= 0 {
+		return nil, fmt.Errorf("nlstest: sample rate %d", sampleRate)
+	}
 	return &scriptRecognition{ctx: ctx, sentences: s.sentences, vad: vad.New(sampleRate)}, nil
 }
 
