@@ -1,9 +1,26 @@
 package nls_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/nlsgo/nls/nlstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withGateway{m}) }
+
+// withGateway runs the tests with a gateway in the environment, where the
+// Examples find it. It is closed before goleak looks.
+type withGateway struct{ *testing.M }
+
+func (m withGateway) Run() int {
+	server := nlstest.NewServer(nlstest.Options{})
+	defer server.Close()
+	cfg := server.Config()
+	os.Setenv("NLS_URL", cfg.URL)
+	os.Setenv("NLS_APPKEY", cfg.AppKey)
+	os.Setenv("NLS_TOKEN", cfg.Token)
+	return m.M.Run()
+}

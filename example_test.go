@@ -1,0 +1,454 @@
+package nls_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nlsgo/nls"
+)
+
+// The gateway of TestMain understands what it has spoken itself. README copies
+// code from here: see TestREADMEShowsTheExamples.
+//
+//go:generate go run ./examples/synthesizer -text 你好 -out testdata/hello.wav
+
+// newClient takes NLS_URL, NLS_APPKEY and NLS_TOKEN, or an access key, from the
+// environment.
+func newClient() *nls.Client {
+	client, err := nls.NewClient(nls.ConfigFromEnv())
+	if err != nil {
+		log.Fatal(err)
+	}
+	return client
+}
+
+// A Recognizer turns one utterance into text. It can be started again and again.
+func ExampleRecognizer() {
+	ctx := context.Background()
+	rec := newClient().NewRecognizer(nls.RecognizerHandlers{
+		OnResultChanged: func(r *nls.RecognitionResult) { fmt.Println("so far:", r.Text) },
+		OnCompleted:     func(r *nls.RecognitionResult) { fmt.Println("final:", r.Text) },
+	})
+	for range 2 {
+		file, err := os.Open("testdata/hello.wav")
+		if err != nil {
+			log.Fatal(err)
+		}
+		wav, err := nls.ReadWAVHeader(file)
+		if err != nil {
+			log.Fatal(err)
+		}
+		params := nls.RecognitionParams{SampleRate: wav.SampleRate, EnableIntermediateResult: true}
+		if err := rec.Start(ctx, params); err != nil {
+			log.Fatal(err)
+		}
+		if _, err := nls.Pump(ctx, rec, file, nls.PumpOptions{BytesPerSecond: 2 * wav.SampleRate}); err != nil {
+			log.Print(err) // Stop returns the reason
+		}
+		if err := rec.Stop(ctx); err != nil {
+			log.Fatal(err)
+		}
+		file.Close()
+	}
+	// Output:
+	// so far: 你
+	// so far: 你好
+	// final: 你好
+	// so far: 你
+	// so far: 你好
+	// final: 你好
+}
+
+// A session lives until Stop or Shutdown. This one lives no longer than ctx.
+func ExampleRecognizer_Shutdown() {
+	ctx, cancel := context.WithCancel(context.Background())
+	rec := newClient().NewRecognizer(nls.RecognizerHandlers{
+		OnClose: func(e *nls.CloseEvent) { fmt.Println("closed:", errors.Is(e.Err, nls.ErrShutdown)) },
+	})
+	defer context.AfterFunc(ctx, rec.Shutdown)()
+	if err := rec.Start(ctx, nls.RecognitionParams{}); err != nil {
+		log.Fatal(err)
+	}
+	cancel()
+	<-rec.Done()
+	// Output: closed: true
+}
+
+// A Transcriber turns a stream of any length into sentences.
+func ExampleTranscriber() {
+	ctx := context.Background()
+	tr := newClient().NewTranscriber(nls.TranscriberHandlers{
+		OnSentenceBegin: func(s *nls.Sentence) { fmt.Println("sentence", s.Index, "begins") },
+		OnSentenceEnd: func(s *nls.Sentence) {
+			for _, word := range s.Words {
+				fmt.Println(word.Start.Round(time.Second/10), word.Text)
+			}
+			fmt.Println("sentence", s.Index, "is", s.Text)
+		},
+		OnError: func(e *nls.ErrorEvent) { log.Println("task", e.TaskID, "failed:", e.Err) },
+	})
+	if err := tr.Start(ctx, nls.TranscriptionParams{
+		EnablePunctuationPrediction:    true,
+		EnableInverseTextNormalization: true,
+		EnableWords:                    true,
+	}); err != nil {
+		log.Fatal(err)
+	}
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := nls.ReadWAVHeader(file); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := nls.Pump(ctx, tr, file, nls.PumpOptions{}); err != nil {
+		log.Print(err) // Stop returns the reason
+	}
+	if err := tr.Stop(ctx); err != nil { // nil: every sentence has been delivered
+		log.Fatal(err)
+	}
+	// Output:
+	// sentence 1 begins
+	// 200ms 你
+	// 400ms 好
+	// sentence 1 is 你好
+}
+
+// A Synthesizer turns a text into audio. Start returns when all of it is there.
+func ExampleSynthesizer() {
+	file, err := os.Create(filepath.Join(os.TempDir(), "nls-hello.pcm"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	var timing []nls.Subtitle
+	var tts *nls.Synthesizer
+	tts = newClient().NewSynthesizer(nls.SynthesizerHandlers{
+		OnData: func(a nls.AudioEvent) {
+			if _, err := file.Write(a.Data); err != nil {
+				tts.Shutdown() // allowed in a callback, as Start and Stop are not
+			}
+		},
+		OnMetaInfo: func(m *nls.MetaInfo) { timing = m.Subtitles }, // of the text so far
+	})
+	err = tts.Start(context.Background(), nls.SynthesisParams{
+		Text:           "你好",
+		Voice:          "ailun",
+		Volume:         new(80),
+		EnableSubtitle: true,
+	})
+	for _, s := range timing {
+		if !s.Sentence {
+			fmt.Println(s.Begin.Round(time.Second/10), s.Text)
+		}
+	}
+	fmt.Println("done:", err)
+	// Output:
+	// 200ms 你
+	// 400ms 好
+	// done: <nil>
+}
+
+// A StreamSynthesizer speaks text while it is being written.
+func ExampleStreamSynthesizer() {
+	ctx := context.Background()
+	var audio bytes.Buffer
+	tts := newClient().NewStreamSynthesizer(nls.StreamSynthesizerHandlers{
+		OnData: func(a nls.AudioEvent) { audio.Write(a.Data) },
+	})
+	if err := tts.Start(ctx, nls.StreamSynthesisParams{Voice: "longxiaochun"}); err != nil {
+		log.Fatal(err)
+	}
+	for _, piece := range []string{"床前", "明月光，", "疑是地上霜。"} { // from a language model
+		if err := tts.SendText(piece); err != nil {
+			log.Print(err) // Stop returns the reason
+			break
+		}
+	}
+	if err := tts.Stop(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(audio.Len() > 0)
+	// Output: true
+}
+
+// A CommonProto speaks to services that have no type of their own.
+func ExampleCommonProto() {
+	ctx := context.Background()
+	proto := newClient().NewCommonProto("SpeechRecognizer", nls.CommonHandlers{
+		OnOpen: func(*nls.OpenEvent) { fmt.Println("open") },
+		Events: map[string]func(*nls.Event){
+			"RecognitionStarted":   func(e *nls.Event) { fmt.Println(e.Name, e.Status) },
+			"RecognitionCompleted": func(e *nls.Event) { fmt.Println(e.Name, e.Status) },
+		},
+	})
+	if err := proto.Start(ctx, "StartRecognition", nls.CommonParams{
+		Payload: map[string]any{"format": "pcm", "sample_rate": 16000},
+		Started: []string{"RecognitionStarted"},
+		Final:   []string{"RecognitionCompleted"},
+	}); err != nil {
+		log.Fatal(err)
+	}
+	audio, err := os.ReadFile("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := proto.SendBinary(audio[44:]); err != nil {
+		log.Fatal(err)
+	}
+	if err := proto.SendText("StopRecognition", nil, nil); err != nil {
+		log.Fatal(err)
+	}
+	if err := proto.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// open
+	// RecognitionStarted 20000000
+	// RecognitionCompleted 20000000
+}
+
+// Recognize is a Recognizer in one call.
+func ExampleClient_Recognize() {
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	params := nls.RecognitionParams{Format: nls.FormatWAV}
+	result, err := newClient().Recognize(context.Background(), file, params, nls.PumpOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Text)
+	// Output: 你好
+}
+
+// Transcribe is a Transcriber as an iterator.
+func ExampleClient_Transcribe() {
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	params := nls.TranscriptionParams{Format: nls.FormatWAV}
+	for sentence, err := range newClient().Transcribe(context.Background(), file, params, nls.PumpOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(sentence.Index, sentence.Text)
+	}
+	// Output: 1 你好
+}
+
+// Synthesize is a Synthesizer that writes to an io.Writer.
+func ExampleClient_Synthesize() {
+	var wav bytes.Buffer
+	params := nls.SynthesisParams{Text: "你好", Format: nls.FormatWAV, SampleRate: 8000}
+	if err := newClient().Synthesize(context.Background(), &wav, params); err != nil {
+		log.Fatal(err)
+	}
+	header, err := nls.ReadWAVHeader(&wav)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(header.SampleRate, "Hz,", wav.Len() > 0)
+	// Output: 8000 Hz, true
+}
+
+// A Config shows no secret, however it is printed.
+func ExampleNewClient() {
+	cfg := nls.Config{
+		Region:          "cn-shanghai",
+		AppKey:          "AppKeyExample01",
+		AccessKeyID:     "AccessKeyIDExample",
+		AccessKeySecret: "AccessKeySecretExample",
+	}
+	if _, err := nls.NewClient(cfg); err != nil { // no I/O yet
+		log.Fatal(err)
+	}
+	fmt.Println(cfg)
+
+	cfg.Region = "cn-nowhere"
+	_, err := nls.NewClient(cfg)
+	fmt.Println(err)
+	// Output:
+	// nls.Config{URL:"" Region:"cn-shanghai" AppKey:"AppKeyExample01" Credentials:AccessKey}
+	// nls: invalid Region "cn-nowhere": must be cn-shanghai, cn-beijing, cn-shenzhen or ap-southeast-1
+}
+
+// counter is an AudioSender, such as a test of your own code may want.
+type counter struct{ chunks, bytes int }
+
+func (c *counter) SendAudio(data []byte) error {
+	c.chunks++
+	c.bytes += len(data)
+	return nil
+}
+
+// Pump sends 100 ms of audio at a time, at the speed of speech unless told
+// otherwise.
+func ExamplePump() {
+	audio := strings.NewReader(strings.Repeat("..", 16000)) // one second
+	var dst counter
+	sent, err := nls.Pump(context.Background(), &dst, audio, nls.PumpOptions{Speed: -1})
+	fmt.Println(sent, err, dst)
+	// Output: 32000 <nil> {10 32000}
+}
+
+// ReadWAVHeader leaves the reader at the first sample.
+func ExampleReadWAVHeader() {
+	file, err := os.Open("testdata/test1-8k.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	wav, err := nls.ReadWAVHeader(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	samples, err := io.ReadAll(file)
+	fmt.Println(wav.SampleRate, wav.Channels, wav.BitsPerSample, int64(len(samples)) == wav.DataSize, err)
+	// Output: 8000 1 16 true <nil>
+}
+
+// A task cannot be resumed, but after some failures a new one may do better.
+func ExampleRetryable() {
+	ctx := context.Background()
+	client := newClient()
+	recognize := func() (*nls.RecognitionResult, error) {
+		file, err := os.Open("testdata/hello.wav")
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return client.Recognize(ctx, file, nls.RecognitionParams{Format: nls.FormatWAV}, nls.PumpOptions{})
+	}
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		result, err := recognize()
+		if err == nil {
+			fmt.Println(result.Text)
+			return
+		}
+		if !nls.Retryable(err) {
+			log.Fatal(err)
+		}
+		log.Printf("%v; again in %v", err, wait)
+		time.Sleep(wait)
+	}
+	// Output: 你好
+}
+
+// What the service refuses has a status, and a task ID to quote to its support.
+func ExampleTaskError() {
+	cfg := nls.ConfigFromEnv()
+	cfg.AppKey = "AppKeyOfNobody"
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = client.NewTranscriber(nls.TranscriberHandlers{}).Start(context.Background(), nls.TranscriptionParams{})
+	if task, ok := errors.AsType[*nls.TaskError](err); ok {
+		fmt.Println(task.Status == nls.StatusAppKeyNotExist, task.StatusText)
+	}
+	fmt.Println(nls.StatusCode(err), len(nls.TaskID(err)), nls.Retryable(err), errors.Is(err, nls.ErrAccessDenied))
+	// Output:
+	// true Meta:APPKEY_NOT_EXIST:Appkey not exist!
+	// 40020105 32 false false
+}
+
+// Fields that this SDK does not know are in the payload.
+func ExampleEvent_Payload() {
+	var confidence struct {
+		Value float64 `json:"confidence"`
+	}
+	tr := newClient().NewTranscriber(nls.TranscriberHandlers{
+		OnSentenceEnd: func(s *nls.Sentence) {
+			if err := s.Payload(&confidence); err != nil {
+				log.Print(err)
+			}
+		},
+	})
+	if err := tr.Start(context.Background(), nls.TranscriptionParams{Format: nls.FormatWAV}); err != nil {
+		log.Fatal(err)
+	}
+	audio, err := os.ReadFile("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(tr.SendAudio(audio), tr.Stop(context.Background())); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(confidence.Value > 0.5)
+	// Output: true
+}
+
+// A Trace sees what happens on the wire.
+func ExampleWithTrace() {
+	ctx := nls.WithTrace(context.Background(), &nls.Trace{
+		DialDone:    func(d nls.TraceDial) { fmt.Println("dial", d.StatusCode, d.Err) },
+		Command:     func(m nls.TraceMessage) { fmt.Println("sent", m.Name) },
+		Event:       func(m nls.TraceMessage) { fmt.Println("received", m.Name) },
+		SessionDone: func(s nls.TraceSession) { fmt.Println("done", errors.Is(s.Err, nls.ErrShutdown)) },
+	})
+	rec := newClient().NewRecognizer(nls.RecognizerHandlers{})
+	if err := rec.Start(ctx, nls.RecognitionParams{}); err != nil {
+		log.Fatal(err)
+	}
+	rec.Shutdown()
+	<-rec.Done()
+	// Output:
+	// dial 101 <nil>
+	// sent StartRecognition
+	// received RecognitionStarted
+	// done true
+}
+
+// A TokenSource of your own: here a service of yours that holds the access key.
+func ExampleCacheTokens() {
+	source := nls.TokenSourceFunc(func(ctx context.Context) (*nls.Token, error) {
+		fmt.Println("asking for a token")
+		return &nls.Token{Value: os.Getenv("NLS_TOKEN"), Expiry: time.Now().Add(24 * time.Hour)}, nil
+	})
+	cfg := nls.ConfigFromEnv()
+	cfg.TokenSource = nls.CacheTokens(source, 5*time.Minute)
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		if err := client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("spoken")
+	}
+	// Output:
+	// asking for a token
+	// spoken
+	// spoken
+	// spoken
+}
+
+func TestTheFileOfTheExamplesIsWhatTheGatewaySays(t *testing.T) {
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := nls.ReadWAVHeader(file); err != nil {
+		t.Fatal(err)
+	}
+	if audio, err := io.ReadAll(file); err != nil || !bytes.Equal(audio, speech(t)) {
+		t.Errorf("go generate . makes another file; %v", err)
+	}
+}
