@@ -263,7 +263,11 @@ func TestSessionsShowNeitherKeyNorToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			opts := nlstest.Options{AccessKeys: map[string]string{"MARKEDid": "MARKEDsecret"}}
 			if c.fault != "" {
-				opts.Fault = faultOnce(c.fault)
+				fault, err := nlstest.ParseFault(c.fault)
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts.Fault = func(*http.Request) *nlstest.Fault { return fault }
 			}
 			inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 				var out bytes.Buffer
