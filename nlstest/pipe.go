@@ -185,8 +185,8 @@ func (s *pipeStream) wait() <-chan struct{} {
 
 func (s *pipeStream) read(p []byte, d *deadline) (int, error) {
 	for {
-		expired := d.done()
-		if isClosed(expired) {
+		expired, passed := d.done()
+		if passed {
 			return 0, os.ErrDeadlineExceeded
 		}
 		s.mu.Lock()
@@ -217,15 +217,16 @@ func (s *pipeStream) read(p []byte, d *deadline) (int, error) {
 }
 
 func (s *pipeStream) write(p []byte, d *deadline) (n int, err error) {
+	expired, _ := d.done()
 	select {
 	case s.writing <- struct{}{}:
 		defer func() { <-s.writing }()
-	case <-d.done():
+	case <-expired:
 		return 0, os.ErrDeadlineExceeded
 	}
 	for {
-		expired := d.done()
-		if isClosed(expired) {
+		expired, passed := d.done()
+		if passed {
 			return n, os.ErrDeadlineExceeded
 		}
 		s.mu.Lock()
@@ -255,19 +256,20 @@ func (s *pipeStream) write(p []byte, d *deadline) (n int, err error) {
 // deadline is a read or write deadline that can be waited for.
 type deadline struct {
 	mu    sync.Mutex
+	at    time.Time // zero for none
 	timer *time.Timer
 	ch    chan struct{} // closed when the deadline has passed
 }
 
-// done returns a channel that is closed when the deadline passes. A deadline
-// that is moved reaches those who wait already.
-func (d *deadline) done() <-chan struct{} {
+// done returns a channel that is closed when the deadline passes, and whether it
+// has. A deadline that is moved reaches those who wait already.
+func (d *deadline) done() (expired <-chan struct{}, passed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ch == nil {
 		d.ch = make(chan struct{})
 	}
-	return d.ch
+	return d.ch, !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
 func (d *deadline) set(t time.Time) {
@@ -280,7 +282,7 @@ func (d *deadline) set(t time.Time) {
 	if d.ch == nil || isClosed(d.ch) {
 		d.ch = make(chan struct{})
 	}
-	if t.IsZero() {
+	if d.at = t; t.IsZero() {
 		return
 	}
 	wait := time.Until(t)
