@@ -124,6 +124,16 @@ func rawConn(c net.Conn) net.Conn {
 	return c
 }
 
+// queryToken is the token in the query of a URL, which browsers use for want of
+// headers (protocol §1.2).
+func queryToken(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("token")
+}
+
 func withoutQuery(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -148,10 +158,13 @@ func (s Secret) Value() string {
 	return s()
 }
 
-// redact shows the token as ***.
+// redact shows the tokens of the session as ***: the source's, and the one that
+// the URL may have, which the service prefers.
 func (t *task) redact(s string) string {
-	if token := t.token.Value(); token != "" {
-		return strings.ReplaceAll(s, token, "***")
+	for _, token := range []Secret{t.token, t.urlToken} {
+		if token.Value() != "" {
+			s = strings.ReplaceAll(s, token.Value(), "***")
+		}
 	}
 	return s
 }

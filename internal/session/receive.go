@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ import (
 func (t *task) event(l *link, e wire.Event) bool {
 	ev := &Event{Event: e}
 	ev.StatusText = t.redact(ev.StatusText)
-	if token := t.token.Value(); token != "" && bytes.Contains(e.Raw, []byte(token)) {
-		ev.Redacted = t.redact(string(e.Raw))
+	if text := string(e.Raw); t.redact(text) != text {
+		ev.Redacted = t.redact(text)
 	}
 	switch {
 	case e.Name == "TaskFailed":

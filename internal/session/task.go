@@ -44,7 +44,7 @@ type task struct {
 	done  chan struct{} // closed when the phase becomes ended
 
 	// Set by the goroutine of Start before the others exist.
-	token Secret
+	token, urlToken Secret
 
 	mu            sync.Mutex // never held over I/O or user code
 	cancelConnect context.CancelFunc
@@ -169,7 +169,7 @@ func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.token = NewSecret(token)
+	t.token, t.urlToken = NewSecret(token), NewSecret(queryToken(t.p.URL.Value()))
 	frame, err := t.encode(t.p.Start, t.p.Payload, t.p.Context)
 	if err != nil {
 		return nil, err
