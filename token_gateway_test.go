@@ -257,6 +257,7 @@ func TestSessionsShowNeitherKeyNorToken(t *testing.T) {
 		"refused":             {fault: "refuse@handshake,code=403"},
 		"token echoed":        {change: func(cfg *nls.Config) { cfg.Token = "MARKEDtoken" }},
 		"no gateway":          {change: func(cfg *nls.Config) { cfg.URL = "ws://127.0.0.1:9/ws/v1?token=MARKEDtoken" }},
+		"token in the URL":    {change: func(cfg *nls.Config) { cfg.URL += "?token=MARKEDtoken" }},
 		"other account":       {change: func(cfg *nls.Config) { cfg.AppKey = "unknown" }},
 		"reset":               {fault: "reset@after-start"},
 	} {
