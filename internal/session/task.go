@@ -120,6 +120,9 @@ func (t *task) open(ctx context.Context, attempt int) (*link, error) {
 	defer context.AfterFunc(ctx, func() { t.fail(deadlineError(ctx, ErrStartTimeout)) })()
 	l, err := t.connect(ctx, attempt)
 	if err != nil {
+		if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+			<-ctx.Done() // the connection has the same deadline, and may have been first
+		}
 		if e, ok := errors.AsType[*HandshakeError](err); ok && (e.HTTPStatus == 401 || e.HTTPStatus == 403) &&
 			attempt == 1 && ctx.Err() == nil && t.renew() {
 			return nil, errRefused

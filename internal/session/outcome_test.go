@@ -1,0 +1,29 @@
+package session_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/nlstest"
+)
+
+// What calls return when several things happen at the same moment.
+
+func TestAHandshakeThatMeetsTheDeadlineIsAStartTimeout(t *testing.T) {
+	// The connection has the deadline of the context. Whichever is first, and
+	// however much of the answer is there, the error is the same.
+	for _, name := range []string{"hang@handshake", "halfopen@handshake", "trickle@handshake"} {
+		for range 20 {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, nlstest.Options{Fault: fault(name)})
+				begin := time.Now()
+				if err := f.start(); !errors.Is(err, session.ErrStartTimeout) || time.Since(begin) != 10*time.Second {
+					t.Errorf("%s: Start = %v after %v", name, err, time.Since(begin))
+				}
+			})
+		}
+	}
+}
