@@ -27,3 +27,32 @@ func TestAHandshakeThatMeetsTheDeadlineIsAStartTimeout(t *testing.T) {
 		}
 	}
 }
+
+func TestATaskThatCompletesRightAfterItsAnswerHasStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nlstest.Options{Fault: fault("early@after-start")})
+		// Completed is there before this has returned.
+		f.on["TranscriptionStarted"] = func(*session.Delivery) { time.Sleep(time.Second) }
+		if err := f.start(); err != nil {
+			t.Errorf("Start = %v", err)
+		}
+		if err := f.s.Stop(t.Context()); err != nil {
+			t.Errorf("Stop = %v", err)
+		}
+		if got := f.deliveries(); got != "TranscriptionStarted TranscriptionCompleted closed" {
+			t.Errorf("delivered %s", got)
+		}
+	})
+}
+
+func TestATaskThatCompletesWithoutAnAnswerHasNotStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nlstest.Options{Fault: fault("early@on-start")})
+		if err := f.start(); !errors.Is(err, session.ErrCompleted) {
+			t.Errorf("Start = %v", err)
+		}
+		if err := f.s.Err(); err != nil {
+			t.Errorf("Err = %v", err)
+		}
+	})
+}

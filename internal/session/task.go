@@ -149,7 +149,11 @@ func (t *task) open(ctx context.Context, attempt int) (*link, error) {
 			if err := t.wait(ctx, ErrStartTimeout, "Start"); err != nil {
 				return nil, err
 			}
-			return nil, ErrCompleted // without having started
+			select {
+			case <-t.ready: // it completed right after its answer
+			default:
+				return nil, ErrCompleted // without having started
+			}
 		}
 	}
 	if !t.p.WaitDone && !l.keep(t) {
