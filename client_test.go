@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,6 +43,9 @@ func TestNewClientNamesWhatIsWrong(t *testing.T) {
 		{"URL", with(func(c *nls.Config) { c.URL = "ws://" })},
 		{"URL", with(func(c *nls.Config) { c.URL = "example.com" })},
 		{"URL", with(func(c *nls.Config) { c.URL = "wss://exa mple.com/?token=marked-token" })},
+		{"URL", with(func(c *nls.Config) { c.URL = "wss://user:marked-token@example.com/ws/v1" })},
+		{"Header", with(func(c *nls.Config) { c.Header = http.Header{"Sec-Websocket-Key": {"x"}} })},
+		{"", with(func(c *nls.Config) { c.Header = http.Header{"X-Custom": {"x"}} })},
 		{"Region", with(func(c *nls.Config) { c.Region = "cn-hangzhou" })},
 		{"Internal", with(func(c *nls.Config) { c.Region, c.Internal = "ap-southeast-1", true })},
 		{"MaxPendingBytes", with(func(c *nls.Config) { c.MaxPendingBytes = -1 })},
@@ -132,7 +136,7 @@ func TestConfigFromEnv(t *testing.T) {
 
 func TestConfigAndClientPrintWithoutSecrets(t *testing.T) {
 	cfg := nls.Config{
-		URL: "wss://user:marked-password@example.com/ws/v1?token=marked-query", AppKey: "appkey", Token: "marked-token",
+		URL: "wss://example.com/ws/v1?token=marked-query", AppKey: "appkey", Token: "marked-token",
 		AccessKeyID: "marked-id", AccessKeySecret: "marked-secret", SecurityToken: "marked-sts",
 	}
 	client, err := nls.NewClient(cfg)

@@ -99,7 +99,8 @@ type Config struct {
 	// callback returns. Zero means DefaultMaxPending.
 	MaxPendingBytes int
 
-	// Header is added to the websocket handshake request.
+	// Header is added to the websocket handshake request. It must not have the
+	// fields of the handshake itself.
 	Header http.Header
 
 	// TLSConfig, Proxy and NetDialContext customise the connection, as the
@@ -207,8 +208,8 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	if cfg.URL != "" {
 		u, err := url.Parse(cfg.URL)
-		if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" {
-			return nil, &ParamError{"URL", redactURL(cfg.URL), "must be a ws or wss URL"}
+		if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.User != nil {
+			return nil, &ParamError{"URL", redactURL(cfg.URL), "must be a ws or wss URL, without user"}
 		}
 	} else {
 		r, ok := regions[cfg.Region]
@@ -229,6 +230,11 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	if cfg.MaxPendingBytes < 0 {
 		return nil, &ParamError{"MaxPendingBytes", cfg.MaxPendingBytes, "must not be negative"}
+	}
+	for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions"} {
+		if cfg.Header.Get(name) != "" {
+			return nil, &ParamError{"Header", name, "belongs to the websocket handshake"}
+		}
 	}
 	c.cfg.Header = cfg.Header.Clone()
 	c.cfg.StopTimeout = orDefault(cfg.StopTimeout, DefaultStopTimeout)

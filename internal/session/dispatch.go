@@ -101,7 +101,7 @@ func (t *task) finish() {
 		t.p.Hooks.SessionDone(s)
 	}
 	t.mu.Lock()
-	t.phase = ended
+	t.phase, t.link = ended, nil // the object may live on, its buffers need not
 	t.mu.Unlock()
 	close(t.done)
 }
