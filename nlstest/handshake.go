@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/websocket"
 )
@@ -20,8 +21,10 @@ const notFound = `{"task_id":"` + noTask + `","result":"","status":40000003,"mes
 const noTask = "00000000000000000000000000000000"
 
 // upgrader takes every origin and never compresses: the clients of protocol
-// §1.2 send any Origin and cannot inflate.
+// §1.2 send any Origin and cannot inflate. With a pool a connection keeps no
+// write buffer, which it has no use for.
 var upgrader = websocket.Upgrader{
+	WriteBufferPool: new(sync.Pool),
 	CheckOrigin: func(*http.Request) bool { return true },
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
 		refuse(w, status, "application/json", notFound)
