@@ -34,7 +34,7 @@ import (
 // with the name of the row.
 
 // parityRow is a line of testdata/python-parity.tsv.
-type parityRow struct{ python, kind, def, goNames, match, why, test string }
+type parityRow struct{ python, kind, def, goNames, match, why, whyZH, test string }
 
 func parityRows(t *testing.T) []parityRow {
 	t.Helper()
@@ -45,11 +45,11 @@ func parityRows(t *testing.T) []parityRow {
 	var rows []parityRow
 	for i, line := range strings.Split(strings.TrimSuffix(string(file), "\n"), "\n") {
 		f := strings.Split(line, "\t")
-		if len(f) != 7 {
-			t.Fatalf("line %d has %d columns, want 7", i+1, len(f))
+		if len(f) != 8 {
+			t.Fatalf("line %d has %d columns, want 8", i+1, len(f))
 		}
 		if i > 0 { // the names of the columns
-			rows = append(rows, parityRow{f[0], f[1], f[2], f[3], f[4], f[5], f[6]})
+			rows = append(rows, parityRow{f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]})
 		}
 	}
 	return rows
@@ -70,6 +70,9 @@ func TestParityTableNamesOnlyWhatExists(t *testing.T) {
 		}
 		if row.match == "differs" && row.why == "" {
 			t.Errorf("%s differs, but why", row.python)
+		}
+		if (row.why == "") != (row.whyZH == "") {
+			t.Errorf("%s: the reason is there in one language only", row.python)
 		}
 		for name := range strings.SplitSeq(row.goNames, ", ") {
 			if !names[name] {
@@ -94,7 +97,7 @@ func TestParityTableNamesOnlyWhatExists(t *testing.T) {
 // classOf is the Python class of an item.
 func classOf(item string) string { class, _, _ := strings.Cut(item, "."); return class }
 
-// goNames are the exported names of package nls: F, T, T.Method and T.Field.
+// goNames are the names in package nls: F, T, T.Method and T.Field.
 func goNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
 	for _, file := range parseGo(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
@@ -112,15 +115,18 @@ func goNames(t *testing.T) map[string]bool {
 				names[name] = true
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {
-					ts, ok := spec.(*ast.TypeSpec)
-					if !ok {
-						continue
-					}
-					names[ts.Name.Name] = true
-					if st, ok := ts.Type.(*ast.StructType); ok {
-						for _, field := range st.Fields.List {
-							for _, name := range field.Names {
-								names[ts.Name.Name+"."+name.Name] = true
+					switch s := spec.(type) {
+					case *ast.ValueSpec:
+						for _, name := range s.Names {
+							names[name.Name] = true
+						}
+					case *ast.TypeSpec:
+						names[s.Name.Name] = true
+						if st, ok := s.Type.(*ast.StructType); ok {
+							for _, field := range st.Fields.List {
+								for _, name := range field.Names {
+									names[s.Name.Name+"."+name.Name] = true
+								}
 							}
 						}
 					}
@@ -211,6 +217,11 @@ func onWire(t *testing.T, opts nlstest.Options, test func(*testing.T, *wire)) {
 // always is a fault of every connection.
 func always(f nlstest.Fault) func(*http.Request) *nlstest.Fault {
 	return func(*http.Request) *nlstest.Fault { return &f }
+}
+
+// taskFails is a TaskFailed in every session.
+func taskFails(at nlstest.Point) func(*http.Request) *nlstest.Fault {
+	return always(nlstest.Fault{At: at, Do: nlstest.TaskFailed, Code: nls.StatusServerError, Only: true})
 }
 
 // client returns a Client for w. change may be nil.
@@ -309,22 +320,27 @@ func TestParityPayload(t *testing.T) {
 	}{
 		{"NlsSpeechRecognizer.start.aformat", "format", "pcm", sr{Format: nls.FormatOpus}, "opus"},
 		{"NlsSpeechRecognizer.start.sample_rate", "sample_rate", 16000., sr{SampleRate: 8000}, 8000.},
-		{"NlsSpeechRecognizer.start.enable_intermediate_result", "enable_intermediate_result", false, sr{EnableIntermediateResult: true}, true},
-		{"NlsSpeechRecognizer.start.enable_punctuation_prediction", "enable_punctuation_prediction", false, sr{EnablePunctuationPrediction: true}, true},
+		{"NlsSpeechRecognizer.start.enable_intermediate_result", "enable_intermediate_result", false,
+			sr{EnableIntermediateResult: true}, true},
+		{"NlsSpeechRecognizer.start.enable_punctuation_prediction", "enable_punctuation_prediction", false,
+			sr{EnablePunctuationPrediction: true}, true},
 		{"NlsSpeechRecognizer.start.enable_inverse_text_normalization", "enable_inverse_text_normalization", false,
 			sr{EnableInverseTextNormalization: true}, true},
 		{"NlsSpeechRecognizer.start.ex", "hello", nil, sr{Extra: m{"hello": 123}}, 123.},
-		{"NlsSpeechRecognizer.start.ex", "sample_rate", 16000., sr{SampleRate: 16000, Extra: m{"sample_rate": 8000}}, 8000.},
+		{"NlsSpeechRecognizer.start.ex", "sample_rate", 16000.,
+			sr{SampleRate: 16000, Extra: m{"sample_rate": 8000}}, 8000.},
 
 		{"NlsSpeechTranscriber.start.aformat", "format", "pcm", st{Format: nls.FormatOPU}, "opu"},
 		{"NlsSpeechTranscriber.start.sample_rate", "sample_rate", 16000., st{SampleRate: 8000}, 8000.},
-		{"NlsSpeechTranscriber.start.enable_intermediate_result", "enable_intermediate_result", false, st{EnableIntermediateResult: true}, true},
+		{"NlsSpeechTranscriber.start.enable_intermediate_result", "enable_intermediate_result", false,
+			st{EnableIntermediateResult: true}, true},
 		{"NlsSpeechTranscriber.start.enable_punctuation_prediction", "enable_punctuation_prediction", false,
 			st{EnablePunctuationPrediction: true}, true},
 		{"NlsSpeechTranscriber.start.enable_inverse_text_normalization", "enable_inverse_text_normalization", false,
 			st{EnableInverseTextNormalization: true}, true},
 		{"NlsSpeechTranscriber.start.ex", "hello", nil, st{Extra: m{"hello": 123}}, 123.},
-		{"NlsSpeechTranscriber.start.ex", "enable_intermediate_result", false, st{Extra: m{"enable_intermediate_result": true}}, true},
+		{"NlsSpeechTranscriber.start.ex", "enable_intermediate_result", false,
+			st{Extra: m{"enable_intermediate_result": true}}, true},
 
 		{"NlsSpeechSynthesizer.start.text", "text", "你好", tts{Text: "床前明月光"}, "床前明月光"},
 		{"NlsSpeechSynthesizer.start.aformat", "format", "pcm", tts{Format: nls.FormatWAV}, "wav"},
@@ -424,7 +440,8 @@ func TestParityConstructors(t *testing.T) {
 	product := func(item string) any { return products[classOf(item)] }
 
 	for _, item := range []string{
-		"NlsSpeechRecognizer.__init__", "NlsSpeechTranscriber.__init__", "NlsSpeechSynthesizer.__init__", "NlsCommonProto.__init__",
+		"NlsSpeechRecognizer.__init__", "NlsSpeechTranscriber.__init__", "NlsSpeechSynthesizer.__init__",
+		"NlsCommonProto.__init__",
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
@@ -448,7 +465,8 @@ func TestParityConstructors(t *testing.T) {
 	}
 
 	for _, item := range []string{
-		"NlsSpeechRecognizer.__init__.url", "NlsSpeechTranscriber.__init__.url", "NlsSpeechSynthesizer.__init__.url", "NlsCommonProto.__init__.url",
+		"NlsSpeechRecognizer.__init__.url", "NlsSpeechTranscriber.__init__.url",
+		"NlsSpeechSynthesizer.__init__.url", "NlsCommonProto.__init__.url",
 	} {
 		t.Run(item, func(t *testing.T) {
 			for gatewayURL, want := range map[string]string{
@@ -510,10 +528,15 @@ func TestParityConstructors(t *testing.T) {
 	}
 
 	for _, item := range []string{
-		"NlsSpeechRecognizer.__init__.token", "NlsSpeechTranscriber.__init__.token", "NlsSpeechSynthesizer.__init__.token", "NlsCommonProto.__init__.token",
+		"NlsSpeechRecognizer.__init__.token", "NlsSpeechTranscriber.__init__.token",
+		"NlsSpeechSynthesizer.__init__.token", "NlsCommonProto.__init__.token",
 	} {
 		t.Run(item, func(t *testing.T) {
-			onWire(t, nlstest.Options{Tokens: map[string]string{"made-up-token": "me"}, AppKeys: map[string]string{"key": "me"}}, func(t *testing.T, w *wire) {
+			opts := nlstest.Options{
+				Tokens:  map[string]string{"made-up-token": "me"},
+				AppKeys: map[string]string{"key": "me"},
+			}
+			onWire(t, opts, func(t *testing.T, w *wire) {
 				c := w.client(t, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "made-up-token" })
 				if err := start(t.Context(), c, product(item)); err != nil {
 					t.Error(err)
@@ -530,7 +553,8 @@ func TestParityConstructors(t *testing.T) {
 	}
 
 	for _, item := range []string{
-		"NlsSpeechRecognizer.__init__.appkey", "NlsSpeechTranscriber.__init__.appkey", "NlsSpeechSynthesizer.__init__.appkey", "NlsCommonProto.__init__.appkey",
+		"NlsSpeechRecognizer.__init__.appkey", "NlsSpeechTranscriber.__init__.appkey",
+		"NlsSpeechSynthesizer.__init__.appkey", "NlsCommonProto.__init__.appkey",
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
@@ -553,7 +577,8 @@ func TestParityConstructors(t *testing.T) {
 	t.Run("NlsCommonProto.__init__.namespace", func(t *testing.T) {
 		onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
 			p := w.client(t, nil).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
-			err := p.Start(t.Context(), "StartTranscription", nls.CommonParams{Started: []string{"TranscriptionStarted"}})
+			err := p.Start(t.Context(), "StartTranscription",
+				nls.CommonParams{Started: []string{"TranscriptionStarted"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -628,7 +653,8 @@ func TestParityTimeouts(t *testing.T) {
 				}
 				took(t, 10*time.Second, nls.ErrStopTimeout, func() error { return stop(0, t.Context()) })
 				took(t, 3*time.Second, nls.ErrStopTimeout, func() error { return stop(3*time.Second, t.Context()) })
-				took(t, 2*time.Second, nls.ErrStopTimeout, func() error { return stop(3*time.Second, within(t, 2*time.Second)) })
+				took(t, 2*time.Second, nls.ErrStopTimeout,
+					func() error { return stop(3*time.Second, within(t, 2*time.Second)) })
 			})
 		})
 	}
@@ -637,7 +663,9 @@ func TestParityTimeouts(t *testing.T) {
 		for _, noWait := range []bool{false, true} {
 			onWire(t, nlstest.Options{ReplyDelay: time.Second}, func(t *testing.T, w *wire) {
 				completed := false
-				tts := w.client(t, nil).NewSynthesizer(nls.SynthesizerHandlers{OnCompleted: func(*nls.Event) { completed = true }})
+				tts := w.client(t, nil).NewSynthesizer(nls.SynthesizerHandlers{
+					OnCompleted: func(*nls.Event) { completed = true },
+				})
 				if err := tts.Start(t.Context(), nls.SynthesisParams{Text: "你好", NoWait: noWait}); err != nil {
 					t.Fatal(err)
 				}
@@ -658,14 +686,16 @@ func TestParityPings(t *testing.T) {
 	open := map[string]func(*testing.T, *nls.Client, ping) session{
 		"NlsSpeechRecognizer": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewRecognizer(nls.RecognizerHandlers{})
-			if err := r.Start(t.Context(), nls.RecognitionParams{PingInterval: p.interval, PingTimeout: p.timeout}); err != nil {
+			params := nls.RecognitionParams{PingInterval: p.interval, PingTimeout: p.timeout}
+			if err := r.Start(t.Context(), params); err != nil {
 				t.Fatal(err)
 			}
 			return r
 		},
 		"NlsSpeechTranscriber": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewTranscriber(nls.TranscriberHandlers{})
-			if err := r.Start(t.Context(), nls.TranscriptionParams{PingInterval: p.interval, PingTimeout: p.timeout}); err != nil {
+			params := nls.TranscriptionParams{PingInterval: p.interval, PingTimeout: p.timeout}
+			if err := r.Start(t.Context(), params); err != nil {
 				t.Fatal(err)
 			}
 			return r
@@ -766,7 +796,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 	t.Helper()
 	opts := nlstest.Options{}
 	if fail {
-		opts.Fault = always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusServerError, Only: true})
+		opts.Fault = taskFails(nlstest.OnStart)
 	}
 	args := []any{"thread0", 7}
 	note := func(name string, e nls.Event) { all = append(all, seen{name: name, message: e.String(), args: e.Args}) }
@@ -785,15 +815,17 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 		switch class {
 		case "NlsSpeechRecognizer":
 			r := client.NewRecognizer(nls.RecognizerHandlers{
-				OnStart: event("on_start"), OnResultChanged: result("on_result_changed"), OnCompleted: result("on_completed"),
-				OnError: onError, OnClose: onClose, CallbackArgs: args,
+				OnStart: event("on_start"), OnResultChanged: result("on_result_changed"),
+				OnCompleted: result("on_completed"),
+				OnError:     onError, OnClose: onClose, CallbackArgs: args,
 			})
 			if err = r.Start(ctx, nls.RecognitionParams{EnableIntermediateResult: true}); err == nil {
 				err = errors.Join(r.SendAudio(speech(t)), r.Stop(ctx))
 			}
 		case "NlsSpeechTranscriber":
 			r := client.NewTranscriber(nls.TranscriberHandlers{
-				OnStart: event("on_start"), OnSentenceBegin: sentence("on_sentence_begin"), OnSentenceEnd: sentence("on_sentence_end"),
+				OnStart: event("on_start"), OnSentenceBegin: sentence("on_sentence_begin"),
+				OnSentenceEnd:   sentence("on_sentence_end"),
 				OnResultChanged: sentence("on_result_changed"), OnCompleted: event("on_completed"),
 				OnError: onError, OnClose: onClose, CallbackArgs: args,
 			})
@@ -802,8 +834,9 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 			}
 		case "NlsSpeechSynthesizer":
 			r := client.NewSynthesizer(nls.SynthesizerHandlers{
-				OnMetaInfo: func(e *nls.MetaInfo) { note("on_metainfo", e.Event) }, OnData: onData, OnCompleted: event("on_completed"),
-				OnError: onError, OnClose: onClose, CallbackArgs: args,
+				OnMetaInfo: func(e *nls.MetaInfo) { note("on_metainfo", e.Event) }, OnData: onData,
+				OnCompleted: event("on_completed"),
+				OnError:     onError, OnClose: onClose, CallbackArgs: args,
 			})
 			err = r.Start(ctx, nls.SynthesisParams{Text: "你好", Extra: map[string]any{"enable_subtitle": true}})
 		case "NlsCommonProto":
@@ -835,7 +868,8 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 func speech(t *testing.T) []byte {
 	t.Helper()
 	var pcm bytes.Buffer
-	err := nlstest.Loopback().Synthesize(t.Context(), "你好", nlstest.Voice{SampleRate: nls.DefaultSampleRate, Volume: nls.DefaultVolume},
+	err := nlstest.Loopback().Synthesize(t.Context(), "你好",
+		nlstest.Voice{SampleRate: nls.DefaultSampleRate, Volume: nls.DefaultVolume},
 		func(b []byte, _ []nls.Subtitle) error { _, err := pcm.Write(b); return err })
 	if err != nil {
 		t.Fatal(err)
@@ -965,26 +999,28 @@ func newTask(c *nls.Client, class string, order func(callback string)) task {
 	switch class {
 	case "NlsSpeechRecognizer":
 		r := c.NewRecognizer(nls.RecognizerHandlers{
-			OnStart: event("OnStart"), OnCompleted: func(*nls.RecognitionResult) { order("OnCompleted") }, OnClose: onClose,
+			OnStart: event("OnStart"), OnCompleted: func(*nls.RecognitionResult) { order("OnCompleted") },
+			OnClose: onClose,
 		})
-		return task{func(ctx context.Context) error { return r.Start(ctx, nls.RecognitionParams{}) }, r.Stop, r.SendAudio, r}
+		start := func(ctx context.Context) error { return r.Start(ctx, nls.RecognitionParams{}) }
+		return task{start, r.Stop, r.SendAudio, r}
 	case "NlsSpeechTranscriber":
 		r := c.NewTranscriber(nls.TranscriberHandlers{
 			OnStart: event("OnStart"), OnCompleted: event("OnCompleted"), OnClose: onClose,
 		})
-		return task{func(ctx context.Context) error { return r.Start(ctx, nls.TranscriptionParams{}) }, r.Stop, r.SendAudio, r}
+		start := func(ctx context.Context) error { return r.Start(ctx, nls.TranscriptionParams{}) }
+		return task{start, r.Stop, r.SendAudio, r}
 	case "NlsSpeechSynthesizer":
 		r := c.NewSynthesizer(nls.SynthesizerHandlers{OnCompleted: event("OnCompleted"), OnClose: onClose})
-		return task{func(ctx context.Context) error { return r.Start(ctx, nls.SynthesisParams{Text: "你好"}) }, r.Wait, nil, r}
+		start := func(ctx context.Context) error { return r.Start(ctx, nls.SynthesisParams{Text: "你好"}) }
+		return task{start, r.Wait, nil, r}
 	case "NlsCommonProto":
 		r := c.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{
 			OnOpen: func(*nls.OpenEvent) { order("OnOpen") }, OnClose: onClose,
 			Events: map[string]func(*nls.Event){"RecognitionCompleted": event("OnCompleted")},
 		})
-		return task{
-			func(ctx context.Context) error { return r.Start(ctx, "StartRecognition", nls.CommonParams{}) },
-			r.Wait, r.SendBinary, r,
-		}
+		start := func(ctx context.Context) error { return r.Start(ctx, "StartRecognition", nls.CommonParams{}) }
+		return task{start, r.Wait, r.SendBinary, r}
 	}
 	panic("no class " + class)
 }
@@ -998,7 +1034,8 @@ func TestParityMethods(t *testing.T) {
 
 	for _, c := range (rows{
 		{"NlsSpeechRecognizer", []string{"SpeechRecognizer.StartRecognition", "SpeechRecognizer.StopRecognition"}},
-		{"NlsSpeechTranscriber", []string{"SpeechTranscriber.StartTranscription", "SpeechTranscriber.StopTranscription"}},
+		{"NlsSpeechTranscriber", []string{"SpeechTranscriber.StartTranscription",
+			"SpeechTranscriber.StopTranscription"}},
 		{"NlsSpeechSynthesizer", []string{"SpeechSynthesizer.StartSynthesis"}},
 		{"NlsCommonProto", []string{"SpeechRecognizer.StartRecognition"}},
 	}) {
@@ -1081,8 +1118,7 @@ func TestParityMethods(t *testing.T) {
 	}
 	for _, item := range []string{"NlsSpeechRecognizer.stop.return", "NlsSpeechTranscriber.stop.return"} {
 		t.Run(item, func(t *testing.T) {
-			fail := always(nlstest.Fault{At: nlstest.OnStop, Do: nlstest.TaskFailed, Code: nls.StatusServerError, Only: true})
-			onWire(t, nlstest.Options{Fault: fail}, func(t *testing.T, w *wire) {
+			onWire(t, nlstest.Options{Fault: taskFails(nlstest.OnStop)}, func(t *testing.T, w *wire) {
 				object := newTask(w.client(t, nil), classOf(item), ignore)
 				if err := object.end(t.Context()); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before start: %v", err)
@@ -1090,7 +1126,8 @@ func TestParityMethods(t *testing.T) {
 				if err := object.start(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := object.end(t.Context()); nls.StatusCode(err) != nls.StatusServerError || nls.TaskID(err) == "" {
+				err := object.end(t.Context())
+				if nls.StatusCode(err) != nls.StatusServerError || nls.TaskID(err) == "" {
 					t.Errorf("stop: %v", err)
 				}
 			})
@@ -1098,7 +1135,8 @@ func TestParityMethods(t *testing.T) {
 	}
 
 	for _, item := range []string{
-		"NlsSpeechRecognizer.shutdown", "NlsSpeechTranscriber.shutdown", "NlsSpeechSynthesizer.shutdown", "NlsCommonProto.shutdown",
+		"NlsSpeechRecognizer.shutdown", "NlsSpeechTranscriber.shutdown", "NlsSpeechSynthesizer.shutdown",
+		"NlsCommonProto.shutdown",
 	} {
 		t.Run(item, func(t *testing.T) {
 			hang := always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.Hang})
@@ -1127,8 +1165,10 @@ func TestParityMethods(t *testing.T) {
 	// What the sender may do with its buffer, and what it learns.
 	for _, item := range []string{
 		"NlsSpeechRecognizer.send_audio", "NlsSpeechTranscriber.send_audio", "NlsCommonProto.send_binary",
-		"NlsSpeechRecognizer.send_audio.pcm_data", "NlsSpeechTranscriber.send_audio.pcm_data", "NlsCommonProto.send_binary.pcm_data",
-		"NlsSpeechRecognizer.send_audio.return", "NlsSpeechTranscriber.send_audio.return", "NlsCommonProto.send_binary.return",
+		"NlsSpeechRecognizer.send_audio.pcm_data", "NlsSpeechTranscriber.send_audio.pcm_data",
+		"NlsCommonProto.send_binary.pcm_data",
+		"NlsSpeechRecognizer.send_audio.return", "NlsSpeechTranscriber.send_audio.return",
+		"NlsCommonProto.send_binary.return",
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
@@ -1160,7 +1200,8 @@ func TestParityMethods(t *testing.T) {
 		})
 	}
 
-	for _, item := range []string{"NlsSpeechTranscriber.ctrl", "NlsSpeechTranscriber.ctrl.ex", "NlsSpeechTranscriber.ctrl.return"} {
+	for _, item := range []string{"NlsSpeechTranscriber.ctrl", "NlsSpeechTranscriber.ctrl.ex",
+		"NlsSpeechTranscriber.ctrl.return"} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
 				r := w.client(t, nil).NewTranscriber(nls.TranscriberHandlers{})
@@ -1188,8 +1229,10 @@ func TestParityMethods(t *testing.T) {
 		want             directive
 	}{
 		{"NlsCommonProto.send_text.payload", nil, nil, directive{Payload: map[string]any{}, Context: sdk}},
-		{"NlsCommonProto.send_text.payload", map[string]any{"a": "b"}, nil, directive{Payload: map[string]any{"a": "b"}, Context: sdk}},
-		{"NlsCommonProto.send_text.context", nil, map[string]any{}, directive{Payload: map[string]any{}, Context: map[string]any{}}},
+		{"NlsCommonProto.send_text.payload", map[string]any{"a": "b"}, nil,
+			directive{Payload: map[string]any{"a": "b"}, Context: sdk}},
+		{"NlsCommonProto.send_text.context", nil, map[string]any{},
+			directive{Payload: map[string]any{}, Context: map[string]any{}}},
 		{"NlsCommonProto.send_text.name", nil, nil, directive{Payload: map[string]any{}, Context: sdk}},
 		{"NlsCommonProto.send_text", nil, nil, directive{Payload: map[string]any{}, Context: sdk}},
 		{"NlsCommonProto.send_text.return", nil, nil, directive{Payload: map[string]any{}, Context: sdk}},
@@ -1200,7 +1243,8 @@ func TestParityMethods(t *testing.T) {
 				if err := p.SendText("ControlTranscriber", c.payload, c.context); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before Start: %v", err)
 				}
-				if err := p.Start(t.Context(), "StartTranscription", nls.CommonParams{Started: []string{"TranscriptionStarted"}}); err != nil {
+				if err := p.Start(t.Context(), "StartTranscription",
+					nls.CommonParams{Started: []string{"TranscriptionStarted"}}); err != nil {
 					t.Fatal(err)
 				}
 				if err := p.SendText("ControlTranscriber", c.payload, c.context); err != nil {

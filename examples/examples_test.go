@@ -128,24 +128,32 @@ func TestEachProgramPrintsItsEventsWithoutAnAccount(t *testing.T) {
 		text    string
 	}{
 		{"recognizer", []string{"-speed", "-1"}, []string{
-			"started, task ", `partial: "你"`, `partial: "你好，世界。Hello`, `completed after 4.38s of audio: "你好，世界。Hello, Go! 🎙"`, "closed",
+			"started, task ", `partial: "你"`, `partial: "你好，世界。Hello`,
+			`completed after 4.38s of audio: "你好，世界。Hello, Go! 🎙"`, "closed",
 		}, recordedText},
 		{"recognizer", []string{"-speed", "-1", "-repeat", "3", "-file", "testdata/test1.pcm"}, []string{
 			"started, task ", "closed", "started, task ", "closed", "started, task ", "closed", "3 of 3 sessions",
 		}, recordedText},
 		{"transcriber", []string{"-speed", "-1"}, []string{
-			"started, task ", "sentence 1 begins at ", `sentence 1 so far: "你好`, `sentence 1, 0s to 1.1`, `"你好，世界。"`, "word 209ms to 359ms: \"你\"",
+			"started, task ", "sentence 1 begins at ", `sentence 1 so far: "你好`, `sentence 1, 0s to 1.1`,
+			`"你好，世界。"`, "word 209ms to 359ms: \"你\"",
 			"sentence 2 begins", `sentence 2 so far: "Hello`, "sentence 3", "🎙", "completed", "closed",
 		}, recordedText},
-		{"transcriber", []string{"-speed", "20", "-file", "testdata/test1-8k.wav", "-repeat", "2"}, []string{"closed", "closed"}, recordedText},
+		{"transcriber", []string{"-speed", "20", "-file", "testdata/test1-8k.wav", "-repeat", "2"},
+			[]string{"closed", "closed"}, recordedText},
 		{"commonproto", []string{"-speed", "-1"}, []string{
-			"open, task ", `started: {"header":{`, `"RecognitionStarted"`, `partial: {`, `"result":"你"`, `completed: {`, "closed",
+			"open, task ", `started: {"header":{`, `"RecognitionStarted"`, `partial: {`, `"result":"你"`,
+			`completed: {`, "closed",
 		}, recordedText},
-		{"synthesizer", nil, []string{"audio: 8000 bytes", "completed, task ", "closed"}, "大壮正想去摘取花瓣,谁知阿丽和阿强突然内讧,阿丽拿去手枪向树干边的阿强射击,两声枪响,阿强直接倒入水中"},
-		{"synthesizer", []string{"-text", "春天", "-subtitle", "-voice", "ailun"}, []string{`subtitle `, `"春"`, `"天"`, "completed"}, "春天"},
-		{"synthesizer", []string{"-text", strings.Repeat("长文。", 200), "-long"}, []string{"completed"}, strings.Repeat("长文。", 200)},
+		{"synthesizer", nil, []string{"audio: 8000 bytes", "completed, task ", "closed"},
+			"大壮正想去摘取花瓣,谁知阿丽和阿强突然内讧,阿丽拿去手枪向树干边的阿强射击,两声枪响,阿强直接倒入水中"},
+		{"synthesizer", []string{"-text", "春天", "-subtitle", "-voice", "ailun"},
+			[]string{`subtitle `, `"春"`, `"天"`, "completed"}, "春天"},
+		{"synthesizer", []string{"-text", strings.Repeat("长文。", 200), "-long"}, []string{"completed"},
+			strings.Repeat("长文。", 200)},
 		{"streamsynthesizer", []string{"-text", "床前明月光，疑是地上霜。", "-subtitle", "-repeat", "2"}, []string{
-			"started, task ", "sentence 0 begins", "audio: ", "sentence 0 ends", `"床"`, "completed", "closed", "started, task ", "closed",
+			"started, task ", "sentence 0 begins", "audio: ", "sentence 0 ends", `"床"`, "completed", "closed",
+			"started, task ", "closed",
 		}, "床前明月光，疑是地上霜。"},
 		{"reconnect", []string{"-speed", "-1"}, []string{`0s to 1.1`, `"你好，世界。"`, `"🎙"`}, recordedText},
 	} {
@@ -278,8 +286,10 @@ func TestEachProgramRunsWithAnAccessKey(t *testing.T) {
 			if code != 1 || !strings.Contains(stderr, "SignatureDoesNotMatch") {
 				t.Errorf("wrong secret: exit code %d, %q", code, stderr)
 			}
-			if strings.Contains(stderr, "wrong-secret") || strings.Contains(stderr, key.ID) || strings.Contains(stderr, "Signature=") {
-				t.Errorf("a secret is printed: %q", stderr)
+			for _, secret := range []string{"wrong-secret", key.ID, "Signature="} {
+				if strings.Contains(stderr, secret) {
+					t.Errorf("%s is printed: %q", secret, stderr)
+				}
 			}
 		})
 	}
@@ -287,7 +297,10 @@ func TestEachProgramRunsWithAnAccessKey(t *testing.T) {
 
 func TestFailuresEndWithTheErrorTheTaskIDAndACode(t *testing.T) {
 	taskFailed := func(*http.Request) *nlstest.Fault {
-		return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.TaskFailed, Code: nls.StatusServerError, Text: "engine down", After: 3}
+		return &nlstest.Fault{
+			At: nlstest.DuringAudio, After: 3,
+			Do: nlstest.TaskFailed, Code: nls.StatusServerError, Text: "engine down",
+		}
 	}
 	for _, c := range []struct {
 		name   string
@@ -295,15 +308,21 @@ func TestFailuresEndWithTheErrorTheTaskIDAndACode(t *testing.T) {
 		args   []string
 		stderr string // a regular expression
 	}{
-		{"wrong token", nlstest.Options{}, []string{"-token", "made-up"}, `error: nls: handshake refused: HTTP 403: .*The token '\*\*\*' is invalid`},
-		{"unknown appkey", nlstest.Options{}, []string{"-appkey", "made-up"}, `error: nls: task failed: 40020105 .* \(task [0-9a-f]{32}\)`},
-		{"failure in the middle", nlstest.Options{Fault: taskFailed}, nil, `error: nls: task failed: 50000000 engine down \(task [0-9a-f]{32}\)`},
+		{"wrong token", nlstest.Options{}, []string{"-token", "made-up"},
+			`error: nls: handshake refused: HTTP 403: .*The token '\*\*\*' is invalid`},
+		{"unknown appkey", nlstest.Options{}, []string{"-appkey", "made-up"},
+			`error: nls: task failed: 40020105 .* \(task [0-9a-f]{32}\)`},
+		{"failure in the middle", nlstest.Options{Fault: taskFailed}, nil,
+			`error: nls: task failed: 50000000 engine down \(task [0-9a-f]{32}\)`},
 		{"failure of one of many", nlstest.Options{MaxSessions: 1}, []string{"-n", "3", "-speed", "20"},
 			`error: [12] of 3 sessions failed, the first of them with: nls: task failed: 40000005 `},
-		{"another text", nlstest.Options{}, []string{"-want", "再见"}, `error: 1 of 1 sessions: not the expected text "再见"`},
+		{"another text", nlstest.Options{}, []string{"-want", "再见"},
+			`error: 1 of 1 sessions: not the expected text "再见"`},
 		{"no file", nlstest.Options{}, []string{"-file", "testdata/nothing.wav"}, `error: open testdata.nothing.wav: `},
-		{"not audio", nlstest.Options{}, []string{"-file", "go.mod"}, `error: go.mod: nls: WAV header: not a RIFF/WAVE file`},
-		{"bad URL", nlstest.Options{}, []string{"-url", "http://127.0.0.1/"}, `error: nls: invalid URL "http://127.0.0.1/": must be a ws or wss URL`},
+		{"not audio", nlstest.Options{}, []string{"-file", "go.mod"},
+			`error: go.mod: nls: WAV header: not a RIFF/WAVE file`},
+		{"bad URL", nlstest.Options{}, []string{"-url", "http://127.0.0.1/"},
+			`error: nls: invalid URL "http://127.0.0.1/": must be a ws or wss URL`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := nlstest.NewServer(c.opts)
@@ -481,7 +500,9 @@ func TestReconnectLosesNoSentenceAndKeepsTheTime(t *testing.T) {
 		case 1: // after the first sentence, which ends at 1.1 s
 			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 25}
 		case 2:
-			return &nlstest.Fault{At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTooManyRequests, Only: true}
+			return &nlstest.Fault{
+				At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTooManyRequests, Only: true,
+			}
 		}
 		return nil
 	}})

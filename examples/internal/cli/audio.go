@@ -45,7 +45,8 @@ func (p *program) readAudio(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if wav.Channels != 1 || wav.BitsPerSample != 16 {
-			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, wav.Channels, wav.BitsPerSample)
+			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, wav.Channels,
+				wav.BitsPerSample)
 		}
 		p.sampleRate = wav.SampleRate
 		if wav.DataSize >= 0 { // what follows the samples is not audio
