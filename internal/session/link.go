@@ -19,6 +19,9 @@ import (
 // LevelTrace is the level at which frames are logged.
 const LevelTrace = slog.LevelDebug - 4
 
+// noTask is the id that the service puts where it knows of no task (protocol §1.3).
+const noTask = "00000000000000000000000000000000"
+
 // closeTimeout bounds the goodbye after a completed task.
 const closeTimeout = time.Second
 
@@ -216,6 +219,10 @@ func (l *link) received(t *task, messageType int, data []byte) bool {
 	var e wire.Event
 	if messageType == websocket.TextMessage {
 		if e, m.Err = wire.DecodeEvent(data); m.Err == nil {
+			// One without an id is ours: the connection has no other task.
+			if e.TaskID == "" || e.TaskID == noTask {
+				e.TaskID = id
+			}
 			m.Namespace, m.Name, m.TaskID, m.Status = e.Namespace, e.Name, e.TaskID, e.Status
 		}
 	}
@@ -229,7 +236,7 @@ func (l *link) received(t *task, messageType int, data []byte) bool {
 	case m.Err != nil:
 		t.cfg.Log.Warn("nls: message skipped", "err", m.Err, "task_id", id)
 		return true
-	case e.TaskID != id && e.TaskID != "": // one without an id is ours: the connection has no other task
+	case e.TaskID != id:
 		t.cfg.Log.Warn("nls: event of another task skipped", "name", e.Name, "task_id", id, "event_task_id", e.TaskID)
 		return true
 	default:

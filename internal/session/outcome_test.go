@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,4 +56,21 @@ func TestATaskThatCompletesWithoutAnAnswerHasNotStarted(t *testing.T) {
 			t.Errorf("Err = %v", err)
 		}
 	})
+}
+
+func TestAFailureWithoutATaskIDIsThatOfTheTask(t *testing.T) {
+	for _, id := range []string{"", strings.Repeat("0", 32)} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newScriptedFixture(t, func(p *peer) {
+				p.taskID = id
+				p.event("TaskFailed", 40000005, "busy")
+				<-p.gone
+			})
+			err := f.start()
+			e, ok := errors.AsType[*session.TaskFailed](err)
+			if !ok || e.Event.Status != 40000005 || e.Event.TaskID != f.s.TaskID() {
+				t.Errorf("with id %q: Start = %v, %+v", id, err, e)
+			}
+		})
+	}
 }
