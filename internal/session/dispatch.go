@@ -75,7 +75,6 @@ func (t *task) deliver(d *Delivery) {
 // finish closes the connection, then delivers the failure and the end. It runs
 // on the dispatcher when nothing is left to deliver.
 func (t *task) finish() {
-	t.stopTimers()
 	t.mu.Lock()
 	l, cause, goodbye := t.link, t.cause, t.cause == nil && !t.discard
 	t.mu.Unlock()
@@ -100,6 +99,7 @@ func (t *task) finish() {
 	if t.p.Hooks != nil {
 		t.p.Hooks.SessionDone(s)
 	}
+	t.stopTimers() // not before: OnClose may be stuck, and Start has its bound
 	t.mu.Lock()
 	t.phase, t.link = ended, nil // the object may live on, its buffers need not
 	t.mu.Unlock()

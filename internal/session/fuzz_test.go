@@ -431,7 +431,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 	const limit = 12 * time.Second // ten, and the grace
 	startLimit := limit
 	if fix.params.WaitDone {
-		startLimit = time.Hour // see Shutdown below
+		startLimit += 20*time.Second + 10*time.Second // CompleteTimeout, and another attempt
 	}
 	for range 60 {
 		op, err := calls.next()

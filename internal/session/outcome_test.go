@@ -74,3 +74,63 @@ func TestAFailureWithoutATaskIDIsThatOfTheTask(t *testing.T) {
 		})
 	}
 }
+
+func TestCompleteTimeoutsHoldWhenACallbackIsStuck(t *testing.T) {
+	spec := session.Spec{Namespace: "SpeechSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+	audio := func(p *peer) { p.frame(0x82, make([]byte, 320)) }
+	completed := func(p *peer) { audio(p); p.event("SynthesisCompleted", 20000000, "") }
+	for _, c := range []struct {
+		name, stuck    string
+		script         func(*peer)
+		complete, idle time.Duration
+		after          time.Duration
+	}{
+		{"a callback, no end", "data", audio, time.Minute, 0, time.Minute},
+		{"a callback, no message", "data", audio, 0, time.Minute, time.Minute},
+		{"a callback, completed", "data", completed, time.Minute, 0, time.Minute},
+		{"OnCompleted", "SynthesisCompleted", completed, time.Minute, 0, time.Minute},
+		{"OnError", "failed", audio, time.Minute, 0, time.Minute + time.Second},
+		{"OnClose", "closed", completed, time.Minute, 0, time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newScriptedFixture(t, func(p *peer) { c.script(p); <-p.gone })
+				f.params.Spec, f.params.WaitDone = spec, true
+				f.params.CompleteTimeout, f.params.IdleTimeout = c.complete, c.idle
+				release := make(chan struct{})
+				f.on[c.stuck] = func(*session.Delivery) { <-release }
+				start := goCall(f.start)
+				begin := time.Now()
+				select {
+				case <-start.done:
+					if took := time.Since(begin); !errors.Is(start.err, session.ErrCompleteTimeout) || took != c.after {
+						t.Errorf("Start = %v after %v", start.err, took)
+					}
+				case <-time.After(time.Hour):
+					t.Error("Start does not return")
+				}
+				close(release)
+				<-start.done
+				<-f.s.Done()
+			})
+		})
+	}
+}
+
+func TestCallbacksThatOutlastTheIdleBoundAreNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			for range 10 {
+				p.frame(0x82, make([]byte, 320))
+			}
+			p.event("SynthesisCompleted", 20000000, "")
+			<-p.gone
+		})
+		f.params.Spec = session.Spec{Namespace: "SpeechLongSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+		f.params.WaitDone, f.params.IdleTimeout = true, time.Minute
+		f.on["data"] = func(*session.Delivery) { time.Sleep(20 * time.Second) } // as if it played
+		if err := f.start(); err != nil {
+			t.Errorf("Start = %v", err)
+		}
+	})
+}

@@ -64,6 +64,7 @@ type task struct {
 	end           time.Time // when the phase became closing
 
 	completeTimer, idleTimer *time.Timer
+	expired                  chan struct{} // closed when one of them ends the wait for the end
 
 	begin               time.Time // when the first directive was sent
 	firstResult         time.Duration
@@ -71,11 +72,15 @@ type task struct {
 }
 
 func newTask(cfg *Config, p Params) *task {
-	return &task{
+	t := &task{
 		cfg: cfg, p: p, id: wire.NewID(),
 		ready: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
 		cancelConnect: func() {},
 	}
+	if p.CompleteTimeout > 0 || p.IdleTimeout > 0 {
+		t.expired = make(chan struct{})
+	}
+	return t
 }
 
 func (t *task) getPhase() phase {
@@ -229,7 +234,7 @@ func (t *task) opened(l *link) {
 	}
 	if t.p.Stop == "" {
 		if t.p.CompleteTimeout > 0 {
-			t.completeTimer = time.AfterFunc(t.p.CompleteTimeout, func() { t.fail(ErrCompleteTimeout) })
+			t.completeTimer = time.AfterFunc(t.p.CompleteTimeout, func() { t.expire(ErrCompleteTimeout) })
 		}
 		t.startIdleLocked(ErrCompleteTimeout)
 	}
@@ -250,15 +255,28 @@ func (t *task) startIdleLocked(timeout error) {
 	}
 	t.idleTimer = time.AfterFunc(t.p.IdleTimeout, func() {
 		t.mu.Lock()
-		stalled := t.space != nil
-		if stalled { // the silence is our own
+		over, stalled := t.phase >= closing, t.space != nil
+		if stalled && !over { // the silence is our own
 			t.idleTimer.Reset(t.p.IdleTimeout)
 		}
 		t.mu.Unlock()
-		if !stalled {
-			t.fail(timeout)
+		if !stalled && !over {
+			t.expire(timeout)
 		}
 	})
+}
+
+// expire ends the task with timeout, and the calls that wait for its end even if
+// a callback is stuck.
+func (t *task) expire(timeout error) {
+	t.fail(timeout)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.expired:
+	default:
+		close(t.expired)
+	}
 }
 
 // renew prepares a second attempt. It reports false if there can be none.
@@ -307,12 +325,14 @@ func (t *task) stopTimers() {
 // wait for a callback that is stuck by then.
 func (t *task) wait(ctx context.Context, timeout error, call string) error {
 	defer t.hint(call)()
+	err := timeout
 	select {
 	case <-t.done:
 		return t.err()
+	case <-t.expired:
 	case <-ctx.Done():
+		err = deadlineError(ctx, timeout)
 	}
-	err := deadlineError(ctx, timeout)
 	t.fail(err)
 	t.mu.Lock()
 	since, id := t.callbackSince, t.id
