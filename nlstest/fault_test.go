@@ -360,6 +360,7 @@ func TestFaults(t *testing.T) {
 		{st, "delay@on-stop,delay=2s", started + results + ", 3s pong, 4s TranscriptionCompleted"},
 		{st, "delay@during-events,after=1", started + ", 1s SentenceBegin, 2s SentenceEnd, TranscriptionCompleted" + pong},
 		{st, "trickle@on-start,delay=1ms", "229ms TranscriptionStarted" + results + stopped + pong},
+		{st, "trickle@on-stop,delay=10ms", started + results + ", 4.31s TranscriptionCompleted, 4.32s pong"},
 		{st, "twice@on-start", started + ", TranscriptionStarted" + results + stopped + pong},
 		{st, "twice@after-start", started + ", TranscriptionStarted" + results + stopped + pong},
 		{st, "twice@on-stop", started + results + stopped + ", TranscriptionCompleted" + pong},

@@ -179,7 +179,11 @@ func (f *misbehaviour) deform(c *conn, m outgoing) {
 		first, data := f.frame(c, m)
 		for _, b := range appendFrame(nil, finBit|first, data) {
 			c.raw([]byte{b})
-			c.sleep(orDefault(f.Delay, time.Second))
+			// A pong would fall between the bytes of the frame, so it waits too.
+			if c.over || !c.link.sleep(orDefault(f.Delay, time.Second)) {
+				c.over = true
+				return
+			}
 		}
 	case Twice:
 		c.write(m)
