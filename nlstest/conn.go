@@ -48,6 +48,7 @@ type conn struct {
 	server  *Server
 	link    *link
 	ws      *websocket.Conn // read by the reader only
+	muted   *mutedConn      // below ws
 	net     net.Conn        // what frames are written to: link, or TLS over it
 	account string
 	number  int
@@ -55,7 +56,7 @@ type conn struct {
 	in     chan message   // from the reader
 	rx     <-chan message // in, or nil when no more is to be read
 	held   *message       // read too early, to be handled next
-	spoken chan utterance // from the synthesis of the running task
+	spoken chan utterance // from the synthesis of the running task, nil if there is none
 	done   chan struct{}  // closed when run ends
 
 	ctx    context.Context
@@ -103,9 +104,10 @@ const (
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int, f *Fault) *conn {
+	muted := ws.NetConn().(*mutedConn)
 	c := &conn{
-		server: s, link: l, ws: ws, net: ws.NetConn(), account: account, number: number,
-		in: make(chan message), spoken: make(chan utterance), done: make(chan struct{}),
+		server: s, link: l, ws: ws, muted: muted, net: muted.Conn, account: account, number: number,
+		in: make(chan message), done: make(chan struct{}),
 		taskID: noTask,
 	}
 	if t, ok := c.net.(*trickleConn); ok {
@@ -263,9 +265,12 @@ func (c *conn) handleEnd(err error) {
 	case ok && closed.Code != websocket.CloseAbnormalClosure:
 		c.raw(appendFrame(nil, finBit|opClose, closePayload(closed.Code, "")))
 	default:
-		// gorilla/websocket may have refused a frame and said so. What the client
-		// sends meanwhile is read, else the system resets the connection and the
-		// close frame may be lost.
+		// gorilla/websocket may have refused a frame. What the client sends
+		// meanwhile is read, else the system resets the connection and the close
+		// frame may be lost.
+		if c.muted.refusal != nil {
+			c.raw(c.muted.refusal)
+		}
 		c.closeWrite()
 		c.net.SetReadDeadline(time.Now().Add(linger))
 		for buf := make([]byte, 4<<10); ; {

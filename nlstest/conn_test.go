@@ -763,3 +763,28 @@ func TestPipeModeDialsItsOwnAddressesOnly(t *testing.T) {
 		t.Error("dialled another address")
 	}
 }
+
+func TestExpiredTokensAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := start(t, Options{Pipe: true})
+		enter(dial(t, s, "SpeechTranscriber", ""), "working")
+		s.ExpireTokens()
+		_, resp, err := handshake(t, s, "", nil)
+		if err == nil || resp == nil {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if want := "Gateway:ACCESS_DENIED:The token '" + s.Config().Token + "' has expired!"; resp.StatusCode != 403 || string(body) != want {
+			t.Errorf("got %d %s", resp.StatusCode, body)
+		}
+	})
+}
+
+func TestNewServerPanicsIfItCannotListen(t *testing.T) {
+	defer func() {
+		if err, ok := recover().(error); !ok || !strings.HasPrefix(err.Error(), "nlstest: listen: ") {
+			t.Errorf("got %v", err)
+		}
+	}()
+	NewServer(Options{Addr: "nonsense"})
+}

@@ -127,5 +127,6 @@ type wordyRecognition struct{}
 
 func (wordyRecognition) Write([]byte) ([]Hypothesis, error) { return nil, nil }
 func (wordyRecognition) Finish() ([]Hypothesis, error) {
-	return []Hypothesis{{Text: "long", Final: true, Words: make([]nls.Word, 2000)}}, nil
+	words := make([]nls.Word, 2000)
+	return []Hypothesis{{Text: "longer", Words: words}, {Text: "long", Final: true, Words: words}}, nil
 }

@@ -1,11 +1,15 @@
 package nlstest
 
 import (
+	"bufio"
+	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -25,7 +29,7 @@ const noTask = "00000000000000000000000000000000"
 // write buffer, which it has no use for.
 var upgrader = websocket.Upgrader{
 	WriteBufferPool: new(sync.Pool),
-	CheckOrigin: func(*http.Request) bool { return true },
+	CheckOrigin:     func(*http.Request) bool { return true },
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
 		refuse(w, status, "application/json", notFound)
 	},
@@ -63,7 +67,7 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 
 	// Neither the order of the header fields nor their case matters, but the
 	// service names its proxy in every answer.
-	ws, err := upgrader.Upgrade(w, r, http.Header{"Server": {"Tengine"}})
+	ws, err := upgrader.Upgrade(mutedWriter{w}, r, http.Header{"Server": {"Tengine"}})
 	if err != nil {
 		return
 	}
@@ -79,6 +83,35 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 		c.run()
 	}()
 }
+
+// mutedWriter is a ResponseWriter for an upgrade to a mutedConn.
+type mutedWriter struct{ http.ResponseWriter }
+
+func (w mutedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	return &mutedConn{Conn: c}, rw, err
+}
+
+// mutedConn is what gorilla/websocket writes to. After the handshake it has only
+// one thing to say, the close frame for a frame that it refuses, and says it while
+// events may still be on their way; so it is kept here, for run to send in its turn.
+type mutedConn struct {
+	net.Conn
+	upgraded bool
+	refusal  []byte
+}
+
+func (c *mutedConn) Write(p []byte) (int, error) {
+	if !c.upgraded {
+		c.upgraded = true
+		return c.Conn.Write(p)
+	}
+	c.refusal = bytes.Clone(p)
+	return len(p), nil
+}
+
+// SetWriteDeadline does nothing: the deadline would hold for run too.
+func (c *mutedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // tokenOf returns the token of a handshake and whether there is one. The query
 // goes first (protocol §1.2).

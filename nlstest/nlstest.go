@@ -31,6 +31,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -182,13 +183,9 @@ func newHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(discard{}, "", 0), // a client that hangs up is no news
+		ErrorLog:          log.New(io.Discard, "", 0), // a client that hangs up is no news
 	}
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // listen opens the listeners of the gateway and of the token API.
 func (s *Server) listen() (gateway, token net.Listener, err error) {
