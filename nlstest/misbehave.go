@@ -289,7 +289,8 @@ func (f *misbehaviour) insert(c *conn, m outgoing) {
 }
 
 // huge sends e with a text of Code MiB in its payload. The text is never in
-// memory as a whole, so that a test can measure the memory of the client.
+// memory as a whole, so that a test can measure the memory of the client; OnFrame
+// sees its head only.
 func (f *misbehaviour) huge(c *conn, e *event) {
 	const filler = "filler"
 	e.Payload = map[string]string{"text": filler}
