@@ -28,7 +28,10 @@ type subject struct {
 	object
 	start func(context.Context) error // opens a session
 	send  func() error                // adds input; nil if Start has it all
+	ctrl  func() error                // sends a command; nil if there is none
 	stop  func(context.Context) error // waits for the end of a session that was opened
+
+	ping, pong time.Duration // PingInterval and PingTimeout of start
 
 	mu     sync.Mutex
 	calls  []string          // handlers called, OnEvent left out
@@ -136,7 +139,7 @@ func newRecognizerSubject(c *nls.Client) *subject {
 	})
 	s.object, s.stop = r, r.Stop
 	s.start = func(ctx context.Context) error {
-		return r.Start(ctx, nls.RecognitionParams{EnableIntermediateResult: true})
+		return r.Start(ctx, nls.RecognitionParams{EnableIntermediateResult: true, PingInterval: s.ping, PingTimeout: s.pong})
 	}
 	s.send = func() error { return sendSpoken(r.SendAudio) }
 	return s
@@ -156,9 +159,12 @@ func newTranscriberSubject(c *nls.Client) *subject {
 	})
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
-		return t.Start(ctx, nls.TranscriptionParams{EnableIntermediateResult: true, EnableWords: true})
+		return t.Start(ctx, nls.TranscriptionParams{
+			EnableIntermediateResult: true, EnableWords: true, PingInterval: s.ping, PingTimeout: s.pong,
+		})
 	}
 	s.send = func() error { return sendSpoken(t.SendAudio) }
+	s.ctrl = func() error { return t.Ctrl(map[string]any{"max_sentence_silence": 800}) }
 	return s
 }
 
@@ -174,7 +180,9 @@ func newSynthesisSubject(c *nls.Client, long bool) *subject {
 	})
 	s.object, s.stop = t, t.Wait
 	s.start = func(ctx context.Context) error {
-		return t.Start(ctx, nls.SynthesisParams{Text: spoken, EnableSubtitle: true, LongText: long, NoWait: true})
+		return t.Start(ctx, nls.SynthesisParams{
+			Text: spoken, EnableSubtitle: true, LongText: long, NoWait: true, PingInterval: s.ping, PingTimeout: s.pong,
+		})
 	}
 	return s
 }
@@ -190,7 +198,7 @@ func newStreamSubject(c *nls.Client) *subject {
 	})
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
-		return t.Start(ctx, nls.StreamSynthesisParams{EnableSubtitle: true})
+		return t.Start(ctx, nls.StreamSynthesisParams{EnableSubtitle: true, PingInterval: s.ping, PingTimeout: s.pong})
 	}
 	s.send = func() error { return t.SendText(spoken) }
 	return s
@@ -220,7 +228,7 @@ func newCommonSubject(c *nls.Client) *subject {
 		return p.Start(ctx, "StartRecognition", nls.CommonParams{
 			Payload: map[string]any{"format": "pcm", "sample_rate": 16000, "enable_intermediate_result": true},
 			Started: []string{"RecognitionStarted"},
-			Final:   []string{"RecognitionCompleted"},
+			Final:   []string{"RecognitionCompleted"}, PingInterval: s.ping, PingTimeout: s.pong,
 		})
 	}
 	s.send = func() error { return sendSpoken(p.SendBinary) }
@@ -309,7 +317,7 @@ func heard(t *testing.T, c *nls.Client, audio []byte) string {
 func (s *subject) result(t *testing.T, c *nls.Client) string {
 	t.Helper()
 	text := s.text.String()
-	if len(s.audio) > 0 {
+	if text == "" && len(s.audio) > 0 {
 		text = heard(t, c, s.audio)
 	}
 	s.text.Reset()
