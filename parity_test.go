@@ -590,6 +590,13 @@ func TestParityConstructors(t *testing.T) {
 	})
 }
 
+// within is a context that ends after d.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func TestParityTimeouts(t *testing.T) {
 	hangOnStart := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.Hang})}
 	hangOnStop := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.OnStop, Do: nlstest.Hang})}
@@ -606,11 +613,6 @@ func TestParityTimeouts(t *testing.T) {
 		if !errors.Is(err, want) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want %v", err, want)
 		}
-	}
-	within := func(t *testing.T, d time.Duration) context.Context {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		t.Cleanup(cancel)
-		return ctx
 	}
 
 	for _, c := range []struct {
@@ -682,12 +684,12 @@ func TestParityTimeouts(t *testing.T) {
 
 func TestParityPings(t *testing.T) {
 	type ping struct{ interval, timeout time.Duration }
-	// Each session is left alone after its Start.
+	// Each session is left alone after its Start, which cannot hang.
 	open := map[string]func(*testing.T, *nls.Client, ping) session{
 		"NlsSpeechRecognizer": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewRecognizer(nls.RecognizerHandlers{})
 			params := nls.RecognitionParams{PingInterval: p.interval, PingTimeout: p.timeout}
-			if err := r.Start(t.Context(), params); err != nil {
+			if err := r.Start(within(t, time.Second), params); err != nil {
 				t.Fatal(err)
 			}
 			return r
@@ -695,14 +697,14 @@ func TestParityPings(t *testing.T) {
 		"NlsSpeechTranscriber": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewTranscriber(nls.TranscriberHandlers{})
 			params := nls.TranscriptionParams{PingInterval: p.interval, PingTimeout: p.timeout}
-			if err := r.Start(t.Context(), params); err != nil {
+			if err := r.Start(within(t, time.Second), params); err != nil {
 				t.Fatal(err)
 			}
 			return r
 		},
 		"NlsSpeechSynthesizer": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewSynthesizer(nls.SynthesizerHandlers{})
-			if err := r.Start(t.Context(), nls.SynthesisParams{
+			if err := r.Start(within(t, time.Second), nls.SynthesisParams{
 				Text: "你好", NoWait: true, CompleteTimeout: -1, PingInterval: p.interval, PingTimeout: p.timeout,
 			}); err != nil {
 				t.Fatal(err)
@@ -711,7 +713,7 @@ func TestParityPings(t *testing.T) {
 		},
 		"NlsCommonProto": func(t *testing.T, c *nls.Client, p ping) session {
 			r := c.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{})
-			if err := r.Start(t.Context(), "StartRecognition", nls.CommonParams{
+			if err := r.Start(within(t, time.Second), "StartRecognition", nls.CommonParams{
 				Started: []string{"RecognitionStarted"}, PingInterval: p.interval, PingTimeout: p.timeout,
 			}); err != nil {
 				t.Fatal(err)
