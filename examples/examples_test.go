@@ -503,6 +503,8 @@ func TestReconnectLosesNoSentenceAndKeepsTheTime(t *testing.T) {
 			return &nlstest.Fault{
 				At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTooManyRequests, Only: true,
 			}
+		case 3: // which begins at 1.1 s, after the second sentence, which ends at 3.3 s
+			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 28}
 		}
 		return nil
 	}})
@@ -511,8 +513,8 @@ func TestReconnectLosesNoSentenceAndKeepsTheTime(t *testing.T) {
 	if got := result(t, stdout, 1); got != recordedText {
 		t.Errorf("the result is %q", got)
 	}
-	if n := connections.Load(); n != 3 {
-		t.Errorf("%d connections, want 3", n)
+	if n := connections.Load(); n != 4 {
+		t.Errorf("%d connections, want 4", n)
 	}
 
 	// The last sentence is where it is without any fault.
