@@ -289,14 +289,14 @@ func TestWirePingPayload(t *testing.T) {
 func TestWireJavaIdle(t *testing.T) {
 	t.Parallel()
 	results.record(t, "Java on the wire", "idle after Completed", "cut with 40000004 at the idle timeout")
-	g, pcm := startGateway(t, "-idle-timeout", "2s"), readPCM(t)
+	g, pcm := startGateway(t, "-idle-timeout", "3s"), readPCM(t)
 	s := open(t, g, newTap(t, g.URL).URL, &dialects[2])
 	s.recognise(pcm)
 	time.Sleep(1500 * time.Millisecond)
 	s.recognise(pcm)
 	completed := time.Now()
 	s.wantFailed(nls.StatusIdleTimeout, "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time, the last directive is 'StopRecognition'!")
-	if idle := time.Since(completed); idle < 1900*time.Millisecond || idle > 4*time.Second {
+	if idle := time.Since(completed); idle < 2900*time.Millisecond || idle > 8*time.Second {
 		t.Errorf("cut after %v", idle)
 	}
 }
