@@ -155,7 +155,7 @@ func TestEachProgramPrintsItsEventsWithoutAnAccount(t *testing.T) {
 			"started, task ", "sentence 0 begins", "audio: ", "sentence 0 ends", `"床"`, "completed", "closed",
 			"started, task ", "closed",
 		}, "床前明月光，疑是地上霜。"},
-		{"reconnect", []string{"-speed", "-1"}, []string{`0s to 1.1`, `"你好，世界。"`, `"🎙"`}, recordedText},
+		{"reconnect", []string{"-speed", "-1", "-repeat", "2"}, []string{`0s to 1.1`, `"你好，世界。"`, `"🎙"`}, recordedText},
 	} {
 		t.Run(c.program+" "+strings.Join(c.args, " "), func(t *testing.T) {
 			t.Parallel()

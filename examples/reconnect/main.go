@@ -15,10 +15,22 @@ import (
 	"github.com/nlsgo/nls/examples/internal/cli"
 )
 
+const firstWait, longestWait = 500 * time.Millisecond, time.Minute
+
 func main() { cli.Main(cli.Recording, transcribe) }
 
 func transcribe(ctx context.Context, s *cli.Session) error {
-	const firstWait, longestWait = 500 * time.Millisecond, time.Minute
+	for range s.Repeat {
+		text, err := transcribeAll(ctx, s)
+		if err != nil {
+			return err
+		}
+		s.Result(text)
+	}
+	return nil
+}
+
+func transcribeAll(ctx context.Context, s *cli.Session) (string, error) {
 	var text strings.Builder
 	var done time.Duration // what comes before this time is transcribed
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
@@ -35,17 +47,16 @@ func transcribe(ctx context.Context, s *cli.Session) error {
 			wait = firstWait
 		}
 		if failure == nil {
-			s.Result(text.String())
-			return nil
+			return text.String(), nil
 		}
 		if !nls.Retryable(failure) {
-			return failure
+			return "", failure
 		}
 		s.Log.Printf("%v; again from %v in %v", failure, done, wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 	}
 }

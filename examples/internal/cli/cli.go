@@ -176,12 +176,13 @@ func (s *Session) Result(text string) {
 
 // sumUp prints the results and returns what is wrong with them.
 func (p *program) sumUp(errs []error) error {
-	sessions, wrong := p.n*p.repeat, 0
+	sessions, results, wrong := p.n*p.repeat, 0, 0
 	texts := slices.SortedFunc(maps.Keys(p.results), func(a, b string) int {
 		return cmp.Or(cmp.Compare(p.results[b], p.results[a]), cmp.Compare(a, b))
 	})
 	for _, text := range texts {
 		fmt.Printf("%d of %d sessions: %q\n", p.results[text], sessions, text)
+		results += p.results[text]
 		if p.want != "" && text != p.want {
 			wrong += p.results[text]
 		}
@@ -192,6 +193,8 @@ func (p *program) sumUp(errs []error) error {
 		return failed[0]
 	case len(failed) > 0:
 		return fmt.Errorf("%d of %d sessions failed, the first of them with: %w", len(failed), p.n, failed[0])
+	case results < sessions:
+		return fmt.Errorf("%d of %d sessions had no result", sessions-results, sessions)
 	case wrong > 0:
 		return fmt.Errorf("%d of %d sessions: not the expected text %q", wrong, sessions, p.want)
 	}
