@@ -461,7 +461,7 @@ func (w *watcher) String() string {
 }
 
 func TestMicSendsSilenceWhileItIsMuted(t *testing.T) {
-	const idle = time.Second
+	const idle = 2 * time.Second
 	server := nlstest.NewServer(nlstest.Options{IdleTimeout: idle})
 	defer server.Close()
 	pcm, err := os.ReadFile("../testdata/test1.pcm")
@@ -479,7 +479,7 @@ func TestMicSendsSilenceWhileItIsMuted(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdin.Write(pcm)
-	time.Sleep(3 * idle) // the mute: there is nothing to wait for but time
+	time.Sleep(2 * idle) // the mute: there is nothing to wait for but time
 	stdin.Write(pcm)
 	stdin.Close()
 	if err := cmd.Wait(); err != nil {
