@@ -126,9 +126,6 @@ func (t *task) waitSpace(l *link) bool {
 		return false
 	}
 	t.mu.Lock()
-	if t.idleTimer != nil && t.phase < closing {
-		t.idleTimer.Reset(t.p.IdleTimeout)
-	}
 	stall.Stalled, stall.PendingBytes = false, t.pending
 	t.mu.Unlock()
 	t.stall(l, stall)
@@ -149,5 +146,6 @@ func (t *task) spaceLocked() {
 	if t.space != nil && t.pending < t.cfg.MaxPending {
 		close(t.space)
 		t.space = nil
+		t.heard = time.Now()
 	}
 }

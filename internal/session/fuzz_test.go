@@ -27,6 +27,9 @@ type peer struct {
 	net.Conn
 	taskID string        // of the client's first directive
 	gone   chan struct{} // closed when the client has hung up
+	pongs  bool          // answer pings
+
+	writing chan struct{} // one slot; net.Pipe has a mutex, which synctest cannot wait for
 
 	mu     sync.Mutex
 	paused chan struct{} // nil while the peer reads; closed when it goes on
@@ -50,11 +53,18 @@ func (p *peer) resume() {
 	}
 }
 
-// drain reads what the client sends.
+// drain reads what the client sends. A pong waits its turn on a goroutine of its
+// own, as if the connection had a buffer.
 func (p *peer) drain(r io.Reader) {
-	for buf := make([]byte, 4<<10); ; {
-		if _, err := r.Read(buf); err != nil {
+	var pongs sync.WaitGroup
+	defer pongs.Wait()
+	for {
+		first, payload, err := readFrame(r)
+		if err != nil {
 			return
+		}
+		if first == 0x89 && p.pongs {
+			pongs.Go(func() { p.frame(0x8a, payload) })
 		}
 		p.mu.Lock()
 		paused := p.paused
@@ -82,7 +92,7 @@ func (c *hangup) Close() error {
 
 // play serves the handshake on c and, once the first directive has come, runs
 // script.
-func play(c net.Conn, gone chan struct{}, script func(*peer)) {
+func play(c net.Conn, gone chan struct{}, pongs bool, script func(*peer)) {
 	defer c.Close()
 	r := bufio.NewReader(c)
 	req, err := http.ReadRequest(r)
@@ -94,11 +104,11 @@ func play(c net.Conn, gone chan struct{}, script func(*peer)) {
 		base64.StdEncoding.EncodeToString(accept[:])); err != nil {
 		return
 	}
-	start, err := readFrame(r)
+	_, start, err := readFrame(r)
 	if err != nil {
 		return
 	}
-	p := &peer{Conn: c, gone: gone}
+	p := &peer{Conn: c, gone: gone, pongs: pongs, writing: make(chan struct{}, 1)}
 	if _, after, ok := strings.Cut(string(start), `"task_id":"`); ok && len(after) > 32 {
 		p.taskID = after[:32]
 	}
@@ -110,31 +120,37 @@ func play(c net.Conn, gone chan struct{}, script func(*peer)) {
 	drained.Wait()
 }
 
-// readFrame reads one masked frame and returns its payload.
-func readFrame(r io.Reader) ([]byte, error) {
-	var h [2]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return nil, err
+// readFrame reads one masked frame.
+func readFrame(r io.Reader) (first byte, payload []byte, err error) {
+	h := make([]byte, 14)
+	if _, err := io.ReadFull(r, h[:2]); err != nil {
+		return 0, nil, err
 	}
-	n := int64(h[1] & 0x7f)
-	for _, long := range []struct{ mark, size int64 }{{126, 2}, {127, 8}} {
-		if n == long.mark {
-			b := make([]byte, 8)
-			if _, err := io.ReadFull(r, b[8-long.size:]); err != nil {
-				return nil, err
-			}
-			n = int64(binary.BigEndian.Uint64(b))
-			break
+	first, n, long := h[0], uint64(h[1]&0x7f), 0
+	switch n {
+	case 126:
+		long = 2
+	case 127:
+		long = 8
+	}
+	if _, err := io.ReadFull(r, h[:long+4]); err != nil {
+		return 0, nil, err
+	}
+	if long > 0 {
+		n = 0
+		for _, b := range h[:long] {
+			n = n<<8 | uint64(b)
 		}
 	}
-	b := make([]byte, 4+n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
+	mask := h[long : long+4]
+	payload = make([]byte, n)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return 0, nil, err
 	}
-	for i := range b[4:] {
-		b[4+i] ^= b[i%4]
+	for i := range payload {
+		payload[i] ^= mask[i%4]
 	}
-	return b[4:], nil
+	return first, payload, nil
 }
 
 // frame writes a frame whose first byte is first. It returns false if the client
@@ -144,7 +160,14 @@ func (p *peer) frame(first byte, payload []byte) bool {
 	if len(payload) > 125 {
 		h = binary.BigEndian.AppendUint16([]byte{first, 126}, uint16(len(payload)))
 	}
-	_, err := p.Write(append(h, payload...))
+	return p.bytes(append(h, payload...))
+}
+
+// bytes writes bytes.
+func (p *peer) bytes(b []byte) bool {
+	p.writing <- struct{}{}
+	defer func() { <-p.writing }()
+	_, err := p.Write(b)
 	return err == nil
 }
 
@@ -172,7 +195,7 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			c := &hangup{Conn: client, gone: make(chan struct{})}
-			peers.Go(func() { play(server, c.gone, script) })
+			peers.Go(func() { play(server, c.gone, f.pongs, script) })
 			return c, nil
 		},
 		Token:      func(context.Context) (string, error) { return "token", nil },
@@ -246,8 +269,7 @@ func (t *tape) playPeer(p *peer) {
 		case 5:
 			on = p.frame(0x82, t.bytes())
 		case 6:
-			_, err := p.Write(t.bytes())
-			on = err == nil
+			on = p.bytes(t.bytes())
 		case 7:
 			on = p.frame(0x89, nil)
 		case 8:
@@ -378,6 +400,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 		fix.params.WaitDone = mode&32 != 0
 		fix.params.CompleteTimeout, fix.params.IdleTimeout = 20*time.Second, 15*time.Second
 	}
+	fix.pongs = mode&64 != 0
 	s := &fix.s
 	var (
 		mu      sync.Mutex

@@ -209,9 +209,7 @@ func (l *link) received(t *task, messageType int, data []byte) bool {
 	}
 	t.mu.Lock()
 	t.rcvBytes += int64(len(data))
-	if t.idleTimer != nil && t.phase < closing {
-		t.idleTimer.Reset(t.p.IdleTimeout)
-	}
+	t.heard = time.Now()
 	id := t.id
 	m := Message{Namespace: t.p.Namespace, TaskID: id, Size: len(data), Pending: len(t.queue)}
 	t.mu.Unlock()

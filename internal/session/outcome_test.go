@@ -134,3 +134,30 @@ func TestCallbacksThatOutlastTheIdleBoundAreNoFailure(t *testing.T) {
 		}
 	})
 }
+
+// The end of a stall and the end of a bound at the same moment.
+func TestAStallThatEndsWithABoundIsStillOurOwn(t *testing.T) {
+	for _, stall := range []time.Duration{4 * time.Second, 8 * time.Second, 13 * time.Second, 16 * time.Second, time.Minute, 64 * time.Second, 2 * time.Minute} {
+		for range 5 {
+			synctest.Test(t, func(t *testing.T) {
+				f := newScriptedFixture(t, func(p *peer) {
+					for range 5 {
+						p.frame(0x82, make([]byte, 320))
+					}
+					p.sleep(stall / 2)
+					p.event("SynthesisCompleted", 20000000, "")
+					<-p.gone
+				})
+				f.pongs = true
+				f.params.Spec = session.Spec{Namespace: "SpeechLongSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+				f.params.WaitDone, f.params.IdleTimeout = true, stall
+				f.params.PingInterval, f.params.PingTimeout = 8*time.Second, 3*time.Second
+				f.cfg.MaxPending = 1
+				f.on["data"] = func(*session.Delivery) { time.Sleep(stall) }
+				if err := f.start(); err != nil {
+					t.Errorf("%v: Start = %v", stall, err)
+				}
+			})
+		}
+	}
+}

@@ -15,6 +15,7 @@ type pinger struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	sent    time.Time // when the ping without a pong was sent; zero if there is none
+	waiting time.Time // since when its pong could have been seen
 	stalled bool      // reading is paused, so a pong cannot be seen
 	stopped bool
 	idle    *sync.Cond // signals running == false
@@ -38,6 +39,10 @@ func (p *pinger) fire() {
 		return
 	}
 	if !p.sent.IsZero() && p.timeout > 0 && !p.stalled {
+		if left := p.timeout - time.Since(p.waiting); left > 0 {
+			p.timer.Reset(left) // a stall has just ended
+			return
+		}
 		p.stopped = true
 		p.mu.Unlock()
 		p.fail()
@@ -45,6 +50,7 @@ func (p *pinger) fire() {
 		return
 	}
 	p.running, p.sent = true, time.Now()
+	p.waiting = p.sent
 	p.mu.Unlock()
 	sent := p.send()
 	p.mu.Lock()
@@ -82,6 +88,9 @@ func (p *pinger) stall(stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = stalled
+	if !stalled {
+		p.waiting = time.Now()
+	}
 	if !stalled && !p.sent.IsZero() && p.timeout > 0 && !p.running && !p.stopped {
 		p.timer.Reset(p.timeout)
 	}

@@ -46,6 +46,8 @@ type fixture struct {
 	seen   []string                           // what was delivered
 	on     map[string]func(*session.Delivery) // callbacks by event name, "data", "failed", "closed", "open"
 	frames []string                           // names of the directives that the gateway got
+
+	pongs bool // of a scripted peer: answer pings
 }
 
 func newFixture(t *testing.T, opts nlstest.Options) *fixture {

@@ -65,6 +65,7 @@ type task struct {
 
 	completeTimer, idleTimer *time.Timer
 	expired                  chan struct{} // closed when one of them ends the wait for the end
+	heard                    time.Time     // when the last message came or, if later, the last stall ended
 
 	begin               time.Time // when the first directive was sent
 	firstResult         time.Duration
@@ -253,14 +254,19 @@ func (t *task) startIdleLocked(timeout error) {
 	if t.p.IdleTimeout <= 0 {
 		return
 	}
+	t.heard = time.Now()
 	t.idleTimer = time.AfterFunc(t.p.IdleTimeout, func() {
 		t.mu.Lock()
-		over, stalled := t.phase >= closing, t.space != nil
-		if stalled && !over { // the silence is our own
-			t.idleTimer.Reset(t.p.IdleTimeout)
+		wait := t.p.IdleTimeout - time.Since(t.heard)
+		if t.space != nil { // the silence is our own
+			wait = t.p.IdleTimeout
+		}
+		over := t.phase >= closing
+		if wait > 0 && !over {
+			t.idleTimer.Reset(wait)
 		}
 		t.mu.Unlock()
-		if !stalled && !over {
+		if wait <= 0 && !over {
 			t.expire(timeout)
 		}
 	})
