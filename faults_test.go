@@ -815,17 +815,26 @@ func goroutinesOfSessions() (n int, stacks string) {
 	return len(ours), strings.Join(ours, "\n\n")
 }
 
-// faultOnce makes the first connection misbehave.
-func faultOnce(name string) func(*http.Request) *nlstest.Fault {
+// faultAlways makes every connection misbehave, "" none.
+func faultAlways(name string) func(*http.Request) *nlstest.Fault {
+	if name == "" {
+		return nil
+	}
 	f, err := nlstest.ParseFault(name)
 	if err != nil {
 		panic(err)
 	}
+	return func(*http.Request) *nlstest.Fault { return f }
+}
+
+// faultOnce makes the first connection misbehave.
+func faultOnce(name string) func(*http.Request) *nlstest.Fault {
+	fault := faultAlways(name)
 	var used atomic.Bool
-	return func(*http.Request) *nlstest.Fault {
+	return func(r *http.Request) *nlstest.Fault {
 		if used.Swap(true) {
 			return nil
 		}
-		return f
+		return fault(r)
 	}
 }

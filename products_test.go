@@ -31,7 +31,10 @@ type subject struct {
 	ctrl  func() error                // sends a command; nil if there is none
 	stop  func(context.Context) error // waits for the end of a session that was opened
 
-	ping, pong time.Duration // PingInterval and PingTimeout of start
+	// The bounds of start: PingInterval, PingTimeout, Timeout, CompleteTimeout. A
+	// Synthesizer waits for completion if wait is set.
+	ping, pong, timeout, complete time.Duration
+	wait                          bool
 
 	mu     sync.Mutex
 	calls  []string          // handlers called, OnEvent left out
@@ -139,7 +142,9 @@ func newRecognizerSubject(c *nls.Client) *subject {
 	})
 	s.object, s.stop = r, r.Stop
 	s.start = func(ctx context.Context) error {
-		return r.Start(ctx, nls.RecognitionParams{EnableIntermediateResult: true, PingInterval: s.ping, PingTimeout: s.pong})
+		return r.Start(ctx, nls.RecognitionParams{
+			EnableIntermediateResult: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
+		})
 	}
 	s.send = func() error { return sendSpoken(r.SendAudio) }
 	return s
@@ -160,7 +165,7 @@ func newTranscriberSubject(c *nls.Client) *subject {
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
 		return t.Start(ctx, nls.TranscriptionParams{
-			EnableIntermediateResult: true, EnableWords: true, PingInterval: s.ping, PingTimeout: s.pong,
+			EnableIntermediateResult: true, EnableWords: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
 		})
 	}
 	s.send = func() error { return sendSpoken(t.SendAudio) }
@@ -181,7 +186,8 @@ func newSynthesisSubject(c *nls.Client, long bool) *subject {
 	s.object, s.stop = t, t.Wait
 	s.start = func(ctx context.Context) error {
 		return t.Start(ctx, nls.SynthesisParams{
-			Text: spoken, EnableSubtitle: true, LongText: long, NoWait: true, PingInterval: s.ping, PingTimeout: s.pong,
+			Text: spoken, EnableSubtitle: true, LongText: long, NoWait: !s.wait, PingInterval: s.ping, PingTimeout: s.pong,
+			StartTimeout: s.timeout, CompleteTimeout: s.complete,
 		})
 	}
 	return s
@@ -198,7 +204,9 @@ func newStreamSubject(c *nls.Client) *subject {
 	})
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
-		return t.Start(ctx, nls.StreamSynthesisParams{EnableSubtitle: true, PingInterval: s.ping, PingTimeout: s.pong})
+		return t.Start(ctx, nls.StreamSynthesisParams{
+			EnableSubtitle: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout, CompleteTimeout: s.complete,
+		})
 	}
 	s.send = func() error { return t.SendText(spoken) }
 	return s
@@ -228,7 +236,7 @@ func newCommonSubject(c *nls.Client) *subject {
 		return p.Start(ctx, "StartRecognition", nls.CommonParams{
 			Payload: map[string]any{"format": "pcm", "sample_rate": 16000, "enable_intermediate_result": true},
 			Started: []string{"RecognitionStarted"},
-			Final:   []string{"RecognitionCompleted"}, PingInterval: s.ping, PingTimeout: s.pong,
+			Final:   []string{"RecognitionCompleted"}, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
 		})
 	}
 	s.send = func() error { return sendSpoken(p.SendBinary) }
