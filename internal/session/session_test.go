@@ -42,10 +42,9 @@ type fixture struct {
 	params session.Params
 	s      session.Session
 
-	mu     sync.Mutex
-	seen   []string                           // what was delivered
-	on     map[string]func(*session.Delivery) // callbacks by event name, "data", "failed", "closed", "open"
-	frames []string                           // names of the directives that the gateway got
+	mu   sync.Mutex
+	seen []string                           // what was delivered
+	on   map[string]func(*session.Delivery) // callbacks by event name, "data", "failed", "closed", "open"
 
 	pongs bool // of a scripted peer: answer pings
 }
