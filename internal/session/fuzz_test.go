@@ -307,7 +307,6 @@ func (t *tape) playPeer(p *peer) {
 // record is what one Start was seen to do.
 type record struct {
 	mu        sync.Mutex
-	attempt   bool // the current attempt has sent its first directive
 	seen      []session.Kind
 	busy      bool
 	failed    error
