@@ -26,22 +26,25 @@ func (t *task) event(l *link, e wire.Event) bool {
 		t.finalEvent(ev, false)
 		return false
 	}
+	started := slices.Contains(t.p.Started, e.Name)
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.phase >= closing {
+		t.mu.Unlock()
 		return false
 	}
-	d := &Delivery{Kind: KindEvent, TaskID: t.id, Event: ev}
-	if slices.Contains(t.p.Started, e.Name) {
-		if t.answered {
-			t.cfg.Log.Debug("nls: second answer skipped", "name", e.Name, "task_id", t.id)
-			return true
+	again := started && t.answered
+	if !again {
+		if started {
+			t.answered = true
+		} else {
+			t.resultLocked()
 		}
-		t.answered, d.ready = true, true
-	} else {
-		t.resultLocked()
+		t.pushLocked(&Delivery{Kind: KindEvent, TaskID: t.id, Event: ev, ready: started})
 	}
-	t.pushLocked(d)
+	t.mu.Unlock()
+	if again {
+		t.cfg.Log.Warn("nls: second answer skipped", "name", e.Name, "task_id", e.TaskID)
+	}
 	return true
 }
 
