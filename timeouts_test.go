@@ -163,33 +163,46 @@ func (s *subject) flood() (err error) {
 }
 
 func TestWriteTimeouts(t *testing.T) {
-	for _, name := range []string{"Recognizer", "Transcriber", "StreamSynthesizer", "CommonProto"} {
-		for timeout, after := range map[time.Duration]time.Duration{0: nls.DefaultWriteTimeout, 3 * time.Second: 3 * time.Second} {
-			for _, pong := range []time.Duration{0, 7 * time.Second} { // later than the write timeout; a ping waits for its turn
-				t.Run(name+"/"+after.String()+"/"+pong.String(), func(t *testing.T) {
-					inBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways("stopreading@after-start")}, func(t *testing.T, server *nlstest.Server) {
-						s := productNamed(name).new(clientOf(t, server, func(cfg *nls.Config) { cfg.WriteTimeout = timeout }))
-						s.pong = pong
-						if err := s.start(t.Context()); err != nil {
-							t.Fatal(err)
+	for _, c := range []struct {
+		name    string
+		timeout time.Duration // of Config
+		after   time.Duration
+		pong    time.Duration // later than the write timeout, for a ping waits its turn
+		tls     bool          // under which a connection that is full takes 5 s to say goodbye
+	}{
+		{"by default", 0, nls.DefaultWriteTimeout, 0, false},
+		{"by the configuration", 3 * time.Second, 3 * time.Second, 0, false},
+		{"with PingTimeout", 3 * time.Second, 3 * time.Second, 2 * time.Second, false},
+		{"under TLS", 3 * time.Second, 3 * time.Second, 0, true},
+	} {
+		for _, name := range []string{"Recognizer", "Transcriber", "StreamSynthesizer", "CommonProto"} {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				opts := nlstest.Options{IdleTimeout: -1, TLS: c.tls, Fault: faultAlways("stopreading@after-start")}
+				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+					s := productNamed(name).new(clientOf(t, server, func(cfg *nls.Config) { cfg.WriteTimeout = c.timeout }))
+					s.pong = c.pong
+					if err := s.start(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					begin := time.Now()
+					senders := make(chan error)
+					for range 3 {
+						go func() { senders <- s.flood() }()
+					}
+					for range 3 {
+						if err := <-senders; !errors.Is(err, nls.ErrWriteTimeout) || time.Since(begin) != c.after || err != s.Err() {
+							t.Errorf("SendAudio = %v after %v, Err = %v", err, time.Since(begin), s.Err())
 						}
-						begin := time.Now()
-						senders := make(chan error)
-						for range 3 {
-							go func() { senders <- s.flood() }()
-						}
-						for range 3 {
-							if err := <-senders; !errors.Is(err, nls.ErrWriteTimeout) || time.Since(begin) != after || err != s.Err() {
-								t.Errorf("SendAudio = %v after %v, Err = %v", err, time.Since(begin), s.Err())
-							}
-						}
-						<-s.Done()
-						if got := s.called(); !strings.HasSuffix(got, "OnError OnClose") {
-							t.Errorf("called %s", got)
-						}
-					})
+					}
+					<-s.Done()
+					if took := time.Since(begin); took != c.after {
+						t.Errorf("Done after %v", took)
+					}
+					if got := s.called(); !strings.HasSuffix(got, "OnError OnClose") {
+						t.Errorf("called %s", got)
+					}
 				})
-			}
+			})
 		}
 	}
 }
