@@ -161,3 +161,23 @@ func TestAStallThatEndsWithABoundIsStillOurOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestEventsOfAnotherTaskAreSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			for _, id := range []string{strings.Repeat("a", 32), p.taskID, strings.Repeat("a", 32)} {
+				p.taskID = id
+				p.event("TranscriptionStarted", 20000000, "")
+				p.event("SentenceEnd", 20000000, "")
+			}
+			p.event("TaskFailed", 50000000, "boom")
+			p.event("TranscriptionCompleted", 20000000, "")
+			<-p.gone
+		})
+		f.mustStart()
+		synctest.Wait()
+		if got := f.deliveries(); got != "TranscriptionStarted SentenceEnd" || f.s.Err() != nil {
+			t.Errorf("delivered %s, Err %v", got, f.s.Err())
+		}
+	})
+}
