@@ -104,7 +104,7 @@ func TestHammer(t *testing.T) {
 // hammer runs one session and returns what is wrong with it. The handlers of the
 // last session have all returned, so nothing here is locked.
 //
-// A bound on time here is an upper one, generous for slow machines.
+// The bound on time is one on hanging: a busy machine takes its time.
 func (s *subject) hammer(r *rand.Rand) error {
 	s.calls, s.errs, s.closes, s.audio = nil, nil, nil, nil
 	s.text.Reset()
@@ -179,7 +179,7 @@ func (s *subject) hammer(r *rand.Rand) error {
 		return fmt.Errorf("OnError got %v, Err is %v", s.errs[0].Err, s.Err())
 	case closes == 1 && s.closes[0].Err != s.Err():
 		return fmt.Errorf("OnClose got %v, Err is %v", s.closes[0].Err, s.Err())
-	case took > 10*time.Second:
+	case took > time.Minute:
 		return fmt.Errorf("took %v", took)
 	}
 	return nil
