@@ -33,6 +33,7 @@ type peer struct {
 
 	mu     sync.Mutex
 	paused chan struct{} // nil while the peer reads; closed when it goes on
+	got    []string      // what the client has sent, by first byte and the start of the payload
 }
 
 // pause makes the peer stop reading, and resume go on.
@@ -67,6 +68,7 @@ func (p *peer) drain(r io.Reader) {
 			pongs.Go(func() { p.frame(0x8a, payload) })
 		}
 		p.mu.Lock()
+		p.got = append(p.got, fmt.Sprintf("%x %x", first, payload[:min(len(payload), 8)]))
 		paused := p.paused
 		p.mu.Unlock()
 		if paused != nil {

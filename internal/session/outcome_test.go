@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -180,4 +181,54 @@ func TestEventsOfAnotherTaskAreSkipped(t *testing.T) {
 			t.Errorf("delivered %s, Err %v", got, f.s.Err())
 		}
 	})
+}
+
+func TestNothingIsReadAfterTheTerminalEvent(t *testing.T) {
+	for _, terminal := range []string{"TranscriptionCompleted", "TaskFailed"} {
+		synctest.Test(t, func(t *testing.T) {
+			sent := 0
+			f := newScriptedFixture(t, func(p *peer) {
+				p.event("TranscriptionStarted", 20000000, "")
+				p.event(terminal, 20000000, "")
+				for p.event("SentenceEnd", 20000000, "") {
+					sent++
+				}
+			})
+			f.on[terminal] = func(*session.Delivery) { time.Sleep(time.Second) }
+			_ = f.start()
+			<-f.s.Done()
+			synctest.Wait()
+			if sent != 0 {
+				t.Errorf("%d events read after %s", sent, terminal)
+			}
+		})
+	}
+}
+
+func TestTheClientSaysGoodbyeAfterCompletedOnly(t *testing.T) {
+	const goodbye = "88 03e8"
+	for end, want := range map[string]bool{"TranscriptionCompleted": true, "TaskFailed": false, "Shutdown": false} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []string
+			f := newScriptedFixture(t, func(p *peer) {
+				p.event("TranscriptionStarted", 20000000, "")
+				if end != "Shutdown" {
+					p.event(end, 20000000, "")
+				}
+				<-p.gone
+				p.mu.Lock()
+				got = slices.Clone(p.got)
+				p.mu.Unlock()
+			})
+			_ = f.start()
+			if end == "Shutdown" {
+				f.s.Shutdown()
+			}
+			<-f.s.Done()
+			synctest.Wait()
+			if slices.Contains(got, goodbye) != want {
+				t.Errorf("%s: the client sent %q", end, got)
+			}
+		})
+	}
 }
