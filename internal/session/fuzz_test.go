@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,11 +81,22 @@ func (p *peer) drain(r io.Reader) {
 	}
 }
 
-// hangup is the client's end of a connection. It tells when it is closed.
+// hangup is the client's end of a connection. It tells when it is closed, and
+// what is written to it afterwards.
 type hangup struct {
 	net.Conn
 	once sync.Once
 	gone chan struct{}
+	late *atomic.Int64
+}
+
+func (c *hangup) Write(b []byte) (int, error) {
+	select {
+	case <-c.gone:
+		c.late.Add(1)
+	default:
+	}
+	return c.Conn.Write(b)
 }
 
 func (c *hangup) Close() error {
@@ -196,7 +208,7 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 		AppKey: "key", WriteTimeout: 10 * time.Second, MaxPending: 8 << 20, Log: discard,
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
-			c := &hangup{Conn: client, gone: make(chan struct{})}
+			c := &hangup{Conn: client, gone: make(chan struct{}), late: &f.late}
 			peers.Go(func() { play(server, c.gone, f.pongs, script) })
 			return c, nil
 		},

@@ -232,3 +232,77 @@ func TestTheClientSaysGoodbyeAfterCompletedOnly(t *testing.T) {
 		})
 	}
 }
+
+func TestARefusalThatIsNotTheFirstMessageIsFinal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			p.frame(0x82, make([]byte, 320))
+			p.event("TaskFailed", 40000001, "the token has expired")
+			<-p.gone
+		})
+		f.params.Spec = session.Spec{Namespace: "SpeechSynthesizer", Start: "StartSynthesis", Final: []string{"SynthesisCompleted"}}
+		f.params.WaitDone = true
+		f.cfg.Invalidate = func(string) bool { t.Error("the token was given up"); return true }
+		if _, ok := errors.AsType[*session.TaskFailed](f.start()); !ok {
+			t.Errorf("Start = %v", f.s.Err())
+		}
+		if got := f.deliveries(); got != "data TaskFailed failed closed" {
+			t.Errorf("delivered %s", got)
+		}
+	})
+}
+
+func TestNothingIsWrittenAfterDone(t *testing.T) {
+	for _, end := range []string{"TranscriptionCompleted", "TaskFailed", "Shutdown"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newScriptedFixture(t, func(p *peer) {
+				p.event("TranscriptionStarted", 20000000, "")
+				p.sleep(time.Second)
+				if end != "Shutdown" {
+					p.event(end, 20000000, "")
+				}
+				<-p.gone
+			})
+			f.params.PingInterval = 300 * time.Millisecond
+			f.mustStart()
+			if end == "Shutdown" {
+				f.s.Shutdown()
+			}
+			<-f.s.Done()
+			late := f.late.Load() // a ping may have met the end
+			time.Sleep(time.Hour)
+			if n := f.late.Load() - late; n != 0 {
+				t.Errorf("%s: %d writes after Done", end, n)
+			}
+		})
+	}
+}
+
+func TestShutdownFreesABlockedSenderWhileACallbackIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			p.event("TranscriptionStarted", 20000000, "")
+			p.event("SentenceEnd", 20000000, "")
+			p.pause()
+			<-p.gone
+		})
+		f.cfg.WriteTimeout = -1
+		release := make(chan struct{})
+		f.on["SentenceEnd"] = func(*session.Delivery) { <-release }
+		f.mustStart()
+		sender := goCall(func() (err error) {
+			for err == nil {
+				err = f.s.SendBinary(make([]byte, 16<<10))
+			}
+			return err
+		})
+		time.Sleep(time.Hour)
+		f.s.Shutdown()
+		synctest.Wait()
+		if got := sender.String(); got != session.ErrShutdown.Error() {
+			t.Errorf("the sender: %s", got)
+		}
+		close(release)
+		<-f.s.Done()
+	})
+}

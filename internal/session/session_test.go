@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,9 @@ type fixture struct {
 	seen []string                           // what was delivered
 	on   map[string]func(*session.Delivery) // callbacks by event name, "data", "failed", "closed", "open"
 
-	pongs bool // of a scripted peer: answer pings
+	// With a scripted peer.
+	pongs bool         // it answers pings
+	late  atomic.Int64 // writes to a connection that the session has closed
 }
 
 func newFixture(t *testing.T, opts nlstest.Options) *fixture {
