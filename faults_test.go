@@ -719,6 +719,11 @@ func (s *subject) mustSee(t *testing.T, err error, want outcome) outcome {
 	if n := len(s.calls); want.unopened && n != 0 || !want.unopened && s.calls[n-1] != "OnClose" {
 		t.Errorf("called %s", s.calls)
 	}
+	for _, handler := range []string{"OnOpen", "OnStart", "RecognitionStarted", "OnCompleted", "RecognitionCompleted", "TaskFailed"} {
+		if n := strings.Count(" "+strings.Join(s.calls, " ")+" ", " "+handler+" "); n > 1 {
+			t.Errorf("%s was called %d times", handler, n)
+		}
+	}
 	for _, e := range s.errs {
 		if e.Err != err || e.TaskID != s.TaskID() || (len(e.Raw) > 0) != (want.status != 0) {
 			t.Errorf("ErrorEvent %+v", e)

@@ -2,8 +2,10 @@ package nls_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -168,19 +170,47 @@ func TestWriteTimeouts(t *testing.T) {
 		timeout time.Duration // of Config
 		after   time.Duration
 		pong    time.Duration // later than the write timeout, for a ping waits its turn
-		tls     bool          // under which a connection that is full takes 5 s to say goodbye
+		tls     string        // "", "SDK" or "caller", who dials it; a full connection takes 5 s to say goodbye under it
+		stuck   bool          // a callback is
 	}{
-		{"by default", 0, nls.DefaultWriteTimeout, 0, false},
-		{"by the configuration", 3 * time.Second, 3 * time.Second, 0, false},
-		{"with PingTimeout", 3 * time.Second, 3 * time.Second, 2 * time.Second, false},
-		{"under TLS", 3 * time.Second, 3 * time.Second, 0, true},
+		{"by default", 0, nls.DefaultWriteTimeout, 0, "", false},
+		{"by the configuration", 3 * time.Second, 3 * time.Second, 0, "", false},
+		{"with PingTimeout", 3 * time.Second, 3 * time.Second, 2 * time.Second, "", false},
+		{"with a stuck callback", 3 * time.Second, 3 * time.Second, 0, "", true},
+		{"under TLS", 3 * time.Second, 3 * time.Second, 0, "SDK", false},
+		{"under TLS with a stuck callback", 3 * time.Second, 3 * time.Second, 0, "SDK", true},
+		{"under TLS of the caller with a stuck callback", 3 * time.Second, 3 * time.Second, 0, "caller", true},
 	} {
 		for _, name := range []string{"Recognizer", "Transcriber", "StreamSynthesizer", "CommonProto"} {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
-				opts := nlstest.Options{IdleTimeout: -1, TLS: c.tls, Fault: faultAlways("stopreading@after-start")}
+				fault, handler := "stopreading@after-start", ""
+				if c.stuck {
+					fault = "stopreading@during-events"
+					handler = map[string]string{
+						"Recognizer": "OnResultChanged", "Transcriber": "OnSentenceBegin",
+						"StreamSynthesizer": "OnSentenceBegin", "CommonProto": "RecognitionResultChanged",
+					}[name]
+				}
+				opts := nlstest.Options{IdleTimeout: -1, TLS: c.tls != "", Fault: faultAlways(fault)}
 				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
-					s := productNamed(name).new(clientOf(t, server, func(cfg *nls.Config) { cfg.WriteTimeout = c.timeout }))
+					s := productNamed(name).new(clientOf(t, server, func(cfg *nls.Config) {
+						cfg.WriteTimeout = c.timeout
+						if c.tls == "caller" {
+							dial, tlsConfig := cfg.NetDialContext, cfg.TLSConfig
+							tlsConfig.ServerName = "127.0.0.1"
+							cfg.URL = strings.Replace(cfg.URL, "wss:", "ws:", 1)
+							cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+								c, err := dial(ctx, network, addr)
+								if err != nil {
+									return nil, err
+								}
+								return tls.Client(c, tlsConfig), nil
+							}
+						}
+					}))
 					s.pong = c.pong
+					release := make(chan struct{})
+					s.on(handler, func() { <-release })
 					if err := s.start(t.Context()); err != nil {
 						t.Fatal(err)
 					}
@@ -194,6 +224,7 @@ func TestWriteTimeouts(t *testing.T) {
 							t.Errorf("SendAudio = %v after %v, Err = %v", err, time.Since(begin), s.Err())
 						}
 					}
+					close(release)
 					<-s.Done()
 					if took := time.Since(begin); took != c.after {
 						t.Errorf("Done after %v", took)
