@@ -212,7 +212,7 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 			peers.Go(func() { play(server, c.gone, f.pongs, script) })
 			return c, nil
 		},
-		Token:      func(context.Context) (string, error) { return "token", nil },
+		Token:      func(context.Context) (string, error) { return "0f1e2d3c", nil }, // not a word of a status text
 		Invalidate: func(string) bool { return false },
 		Explain:    func(_ string, err error) error { return err },
 	}

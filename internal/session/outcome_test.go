@@ -1,9 +1,13 @@
 package session_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,4 +309,70 @@ func TestShutdownFreesABlockedSenderWhileACallbackIsStuck(t *testing.T) {
 		close(release)
 		<-f.s.Done()
 	})
+}
+
+func TestASecondAnswerIsSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			for range 3 {
+				p.event("TranscriptionStarted", 20000000, "")
+			}
+			<-p.gone
+		})
+		f.mustStart()
+		synctest.Wait()
+		if got := f.deliveries(); got != "TranscriptionStarted" {
+			t.Errorf("delivered %s", got)
+		}
+	})
+}
+
+// deafConn is a connection that the peer reads no more, but may still say why.
+type deafConn struct {
+	net.Conn
+	deaf *atomic.Bool
+}
+
+func (c deafConn) Write(b []byte) (int, error) {
+	if c.deaf.Load() {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
+}
+
+func TestAFailedWriteWaitsForTheReasonThatTheServiceGives(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after time.Duration // until the service says why
+		want  string
+		took  time.Duration
+	}{
+		{"it comes", 500 * time.Millisecond, "task failed: boom", 500 * time.Millisecond},
+		{"it comes too late", 2 * time.Second, "connection closed: -1", time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newScriptedFixture(t, func(p *peer) {
+					p.event("TranscriptionStarted", 20000000, "")
+					p.sleep(c.after)
+					p.event("TaskFailed", 50000000, "boom")
+					<-p.gone
+				})
+				var deaf atomic.Bool
+				dial := f.cfg.NetDialContext
+				f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					return deafConn{conn, &deaf}, err
+				}
+				f.mustStart()
+				deaf.Store(true)
+				begin := time.Now()
+				err := f.s.SendBinary([]byte{1, 2})
+				if err == nil || err.Error() != c.want || time.Since(begin) != c.took {
+					t.Errorf("SendBinary = %v after %v", err, time.Since(begin))
+				}
+				<-f.s.Done()
+			})
+		})
+	}
 }
