@@ -27,11 +27,11 @@ import (
 
 // outcome is what the caller of a faulty session sees.
 type outcome struct {
-	says      string        // in docs/faults.md
-	err       string        // the type that errors.As finds, with its code; "" for none of ours
-	is        error         // the sentinel that errors.Is finds, if any
-	status    int           // StatusCode; zero means -1
-	retryable bool          //
+	says      string // in docs/faults.md
+	err       string // the type that errors.As finds, with its code; "" for none of ours
+	is        error  // the sentinel that errors.Is finds, if any
+	status    int    // StatusCode; zero means -1
+	retryable bool
 	unopened  bool          // the connection was never open: no callback, no task id
 	completes bool          // nil, or ErrCompleted from a call that came too late
 	anyResult bool          // what was recognised or spoken may differ
@@ -107,9 +107,9 @@ const tts = "Synthesizer" // which has all its text in Start
 
 // faults are the rows of the matrix. What they leave out is in inapplicable.
 var faults = []struct {
-	do     string             // actions, with their options
-	at     string             // points
-	want   outcome            //
+	do     string // actions, with their options
+	at     string // points
+	want   outcome
 	except map[string]outcome // by product
 }{
 	// The handshake.
