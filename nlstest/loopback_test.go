@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 var updateTestdata = flag.Bool("update-testdata", false, "rewrite the Loopback audio in testdata")

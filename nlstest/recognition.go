@@ -10,7 +10,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wire"
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 const (

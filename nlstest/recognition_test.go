@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 // golden replaces what differs from run to run: the IDs that the server makes.

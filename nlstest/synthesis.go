@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 // audioOf joins the audio of replies.

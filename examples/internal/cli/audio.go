@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
+
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/wav"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -40,17 +41,17 @@ func (p *program) readAudio(ctx context.Context) error {
 	defer f.Close()
 	var r io.Reader = f
 	if strings.ToLower(filepath.Ext(name)) != ".pcm" {
-		wav, err := nls.ReadWAVHeader(f)
+		header, err := nls.ReadWAVHeader(f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if wav.Channels != 1 || wav.BitsPerSample != 16 {
-			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, wav.Channels,
-				wav.BitsPerSample)
+		if header.Channels != 1 || header.BitsPerSample != 16 {
+			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, header.Channels,
+				header.BitsPerSample)
 		}
-		p.sampleRate = wav.SampleRate
-		if wav.DataSize >= 0 { // what follows the samples is not audio
-			r = io.LimitReader(f, wav.DataSize)
+		p.sampleRate = header.SampleRate
+		if header.DataSize >= 0 { // what follows the samples is not audio
+			r = io.LimitReader(f, header.DataSize)
 		}
 	}
 	p.audio, err = io.ReadAll(r)
@@ -100,7 +101,7 @@ func (s *Session) Speech(ctx context.Context) (*Speech, error) {
 			return nil, err
 		}
 		if o.wav = strings.ToLower(filepath.Ext(s.out)) == ".wav"; o.wav {
-			_, o.err = o.file.Write(wavHeader(s.SampleRate, 0)) // Finish knows the size
+			_, o.err = o.file.Write(wav.Header(s.SampleRate, 0)) // Finish knows the size
 		}
 	}
 	return o, nil
@@ -136,7 +137,7 @@ func (o *Speech) Finish(ended error) error {
 	}
 	if o.file != nil {
 		if o.wav && o.err == nil {
-			_, o.err = o.file.WriteAt(wavHeader(o.session.SampleRate, o.size), 0)
+			_, o.err = o.file.WriteAt(wav.Header(o.session.SampleRate, int(o.size)), 0)
 		}
 		o.err = cmp.Or(o.err, o.file.Close())
 	}
@@ -150,21 +151,4 @@ func (o *Speech) Finish(ended error) error {
 		o.session.Result(fmt.Sprintf("%v of audio", length.Round(time.Millisecond)))
 	}
 	return nil
-}
-
-// wavHeader is the header of size bytes of 16-bit mono samples.
-func wavHeader(rate int, size int64) []byte {
-	le := binary.LittleEndian
-	b := []byte("RIFF")
-	b = le.AppendUint32(b, uint32(36+size))
-	b = append(b, "WAVEfmt "...)
-	b = le.AppendUint32(b, 16) // bytes of what follows, up to "data"
-	b = le.AppendUint16(b, 1)  // PCM
-	b = le.AppendUint16(b, 1)  // channels
-	b = le.AppendUint32(b, uint32(rate))
-	b = le.AppendUint32(b, uint32(2*rate)) // bytes a second
-	b = le.AppendUint16(b, 2)              // bytes a sample
-	b = le.AppendUint16(b, 16)             // bits a sample
-	b = append(b, "data"...)
-	return le.AppendUint32(b, uint32(size))
 }

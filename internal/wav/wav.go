@@ -41,8 +41,8 @@ func Header(sampleRate, dataSize int) []byte {
 // The service answers these with 40000009 "Invalid wav header!" and "Too large
 // wav header!" (protocol §7.1).
 var (
-	ErrInvalid  = errors.New("nlstest: invalid wav header")
-	ErrTooLarge = errors.New("nlstest: too large wav header")
+	ErrInvalid  = errors.New("invalid wav header")
+	ErrTooLarge = errors.New("too large wav header")
 )
 
 // maxHeader bounds what may stand before the samples.

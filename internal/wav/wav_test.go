@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/nlstest/internal/wav"
+	"github.com/nlsgo/nls/internal/wav"
 )
 
 // strip passes stream through a Reader in pieces of n bytes.
