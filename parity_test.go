@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -664,18 +665,18 @@ func TestParityTimeouts(t *testing.T) {
 	t.Run("NlsSpeechSynthesizer.start.wait_complete", func(t *testing.T) {
 		for _, noWait := range []bool{false, true} {
 			onWire(t, nlstest.Options{ReplyDelay: time.Second}, func(t *testing.T, w *wire) {
-				completed := false
+				var completed atomic.Bool // read while the session may run
 				tts := w.client(t, nil).NewSynthesizer(nls.SynthesizerHandlers{
-					OnCompleted: func(*nls.Event) { completed = true },
+					OnCompleted: func(*nls.Event) { completed.Store(true) },
 				})
 				if err := tts.Start(t.Context(), nls.SynthesisParams{Text: "你好", NoWait: noWait}); err != nil {
 					t.Fatal(err)
 				}
-				if completed == noWait {
-					t.Errorf("NoWait %v: completed is %v when Start returns", noWait, completed)
+				if completed.Load() == noWait {
+					t.Errorf("NoWait %v: completed is %v when Start returns", noWait, !noWait)
 				}
-				if err := tts.Wait(t.Context()); err != nil || !completed {
-					t.Errorf("NoWait %v: Wait = %v, completed %v", noWait, err, completed)
+				if err := tts.Wait(t.Context()); err != nil || !completed.Load() {
+					t.Errorf("NoWait %v: Wait = %v, completed %v", noWait, err, completed.Load())
 				}
 			})
 		}
