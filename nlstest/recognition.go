@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/internal/wire"
 	"github.com/nlsgo/nls/internal/wav"
+	"github.com/nlsgo/nls/internal/wire"
 )
 
 const (
