@@ -22,6 +22,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // Memory is bounded whatever the service sends and however slow the user's code
@@ -306,5 +307,97 @@ func TestAnEndlessSynthesisTakesBoundedMemory(t *testing.T) {
 	t.Logf("the heap grew by %.1f MiB, %.1f MiB were sent", float64(peak)/mib, float64(sent.Load())/mib)
 	if peak > limit || sent.Load() < nls.DefaultMaxPending/2 {
 		t.Errorf("the heap grew by %.1f MiB, %.1f MiB were sent", float64(peak)/mib, float64(sent.Load())/mib)
+	}
+}
+
+// sinkConn is a connection that, once told to, swallows what is written: the
+// gateway of these tests would allocate for it.
+type sinkConn struct {
+	net.Conn
+	swallow *atomic.Bool
+}
+
+func (c sinkConn) Write(p []byte) (int, error) {
+	if c.swallow.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// swallowing is a Client whose connections swallow what is written while the
+// result is true.
+func swallowing(t testing.TB, server *nlstest.Server) (*nls.Client, *atomic.Bool) {
+	swallow := new(atomic.Bool)
+	return clientOf(t, server, func(cfg *nls.Config) {
+		cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return sinkConn{c, swallow}, err
+		}
+	}), swallow
+}
+
+func TestSendAudioAllocatesNothing(t *testing.T) {
+	if testing.CoverMode() != "" || raceEnabled {
+		t.Skip("instrumented code allocates")
+	}
+	server := nlstest.NewServer(nlstest.Options{IdleTimeout: -1})
+	defer server.Close()
+	client, swallow := swallowing(t, server)
+	rec, tr := client.NewRecognizer(nls.RecognizerHandlers{}), client.NewTranscriber(nls.TranscriberHandlers{})
+	proto := client.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{})
+	for _, err := range []error{
+		rec.Start(t.Context(), nls.RecognitionParams{}),
+		tr.Start(t.Context(), nls.TranscriptionParams{}),
+		proto.Start(t.Context(), "StartRecognition", nls.CommonParams{
+			Payload: map[string]any{"format": "pcm", "sample_rate": 16000}, Started: []string{"RecognitionStarted"},
+		}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	swallow.Store(true)
+	for name, send := range map[string]func([]byte) error{
+		"Recognizer": rec.SendAudio, "Transcriber": tr.SendAudio, "CommonProto": proto.SendBinary,
+	} {
+		for _, size := range []int{2, 640, 3200, 6400, 16 << 10, 100_000, mib} {
+			chunk := make([]byte, size)
+			got := testing.AllocsPerRun(200, func() {
+				if err := send(chunk); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if got != 0 {
+				t.Errorf("%s, %d bytes: %v allocations", name, size, got)
+			}
+		}
+	}
+	rec.Shutdown()
+	tr.Shutdown()
+	proto.Shutdown()
+}
+
+// What the SDK does for a chunk, without the system call.
+func BenchmarkSendAudio(b *testing.B) {
+	server := nlstest.NewServer(nlstest.Options{IdleTimeout: -1})
+	defer server.Close()
+	client, swallow := swallowing(b, server)
+	tr := client.NewTranscriber(nls.TranscriberHandlers{})
+	if err := tr.Start(b.Context(), nls.TranscriptionParams{}); err != nil {
+		b.Fatal(err)
+	}
+	defer tr.Shutdown()
+	swallow.Store(true)
+	for _, size := range []int{640, 3200, 6400, 64 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			chunk := make([]byte, size)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := tr.SendAudio(chunk); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

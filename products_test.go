@@ -286,7 +286,7 @@ func inBubble(t *testing.T, opts nlstest.Options, f func(t *testing.T, server *n
 	})
 }
 
-func clientOf(t *testing.T, server *nlstest.Server, change ...func(*nls.Config)) *nls.Client {
+func clientOf(t testing.TB, server *nlstest.Server, change ...func(*nls.Config)) *nls.Client {
 	t.Helper()
 	cfg := server.Config()
 	for _, f := range change {

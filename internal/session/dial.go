@@ -17,11 +17,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// maxFrame is the longest message that leaves in one frame: the size of the
-// pooled write buffer. Nobody knows whether the gateway reassembles fragments
-// (protocol §1.8), so nothing longer is written, a first directive excepted.
-const maxFrame = 16 << 10
-
 // readLimit is the longest message that is read. The service sends frames of at
 // most 64 KiB (protocol §1.8).
 const readLimit = 1 << 20
@@ -30,13 +25,13 @@ const readLimit = 1 << 20
 // Short events fit it; the rest of a longer message is read past it.
 const readBuffer = 1 << 10
 
-// writeBuffers holds the write buffers of all sessions; gorilla takes one for
-// the time of a write.
-var writeBuffers sync.Pool
+// noWriteBuffers keeps gorilla from giving each connection a write buffer of its
+// own. It takes one for messages, and those are not written through it.
+var noWriteBuffers sync.Pool
 
 // dial opens the connection of t. The caller sees ctx's end as an error of the
 // network and has to look at ctx itself.
-func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame int) (*websocket.Conn, net.Conn, error) {
+func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.Conn, net.Conn, error) {
 	// gorilla's handshake ends at a deadline of ctx but not when ctx is
 	// cancelled, so the connection is closed under it.
 	var raw net.Conn
@@ -57,11 +52,7 @@ func (t *task) dial(ctx context.Context, attempt int, token string, firstFrame i
 		Proxy:           t.cfg.Proxy,
 		TLSClientConfig: t.cfg.TLSConfig,
 		ReadBufferSize:  readBuffer,
-		WriteBufferSize: maxFrame,
-		WriteBufferPool: &writeBuffers,
-	}
-	if firstFrame > maxFrame {
-		d.WriteBufferSize, d.WriteBufferPool = firstFrame, nil
+		WriteBufferPool: &noWriteBuffers,
 	}
 	header := t.cfg.Header.Clone()
 	if header == nil {

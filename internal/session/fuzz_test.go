@@ -85,9 +85,10 @@ func (p *peer) drain(r io.Reader) {
 // what is written to it afterwards.
 type hangup struct {
 	net.Conn
-	once sync.Once
-	gone chan struct{}
-	late *atomic.Int64
+	writing chan struct{} // as in peer
+	once    sync.Once
+	gone    chan struct{}
+	late    *atomic.Int64
 }
 
 func (c *hangup) Write(b []byte) (int, error) {
@@ -96,6 +97,8 @@ func (c *hangup) Write(b []byte) (int, error) {
 		c.late.Add(1)
 	default:
 	}
+	c.writing <- struct{}{}
+	defer func() { <-c.writing }()
 	return c.Conn.Write(b)
 }
 
@@ -132,6 +135,13 @@ func play(c net.Conn, gone chan struct{}, pongs bool, script func(*peer)) {
 	p.Close()
 	p.resume()
 	drained.Wait()
+}
+
+// sent is what the client has sent since its first directive.
+func (p *peer) sent() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
 }
 
 // readFrame reads one masked frame.
@@ -208,7 +218,7 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 		AppKey: "key", WriteTimeout: 10 * time.Second, MaxPending: 8 << 20, Log: discard,
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
-			c := &hangup{Conn: client, gone: make(chan struct{}), late: &f.late}
+			c := &hangup{Conn: client, writing: make(chan struct{}, 1), gone: make(chan struct{}), late: &f.late}
 			peers.Go(func() { play(server, c.gone, f.pongs, script) })
 			return c, nil
 		},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -33,6 +34,7 @@ type link struct {
 	// writing is the write lock. A channel and not a mutex, since it is held
 	// over I/O and waiters give up when the task ends.
 	writing chan struct{}
+	closing atomic.Bool // Close waits for the lock; no other message follows
 
 	ping       *pinger       // nil without pings
 	readerDone chan struct{} // closed when the reader has returned
@@ -77,12 +79,14 @@ func (l *link) unlock() { <-l.writing }
 
 // write writes one message. The caller has the write lock or is alone.
 func (l *link) write(t *task, messageType int, name string, data []byte) error {
+	if l.closing.Load() {
+		return net.ErrClosed
+	}
 	if t.cfg.Log.Enabled(context.Background(), LevelTrace) {
 		t.logFrame("nls: send", messageType, data)
 	}
 	start := time.Now()
-	l.conn.SetWriteDeadline(t.writeDeadline(start))
-	err := l.conn.WriteMessage(messageType, data)
+	err := l.writeFrame(messageType, data, t.writeDeadline(start))
 	t.mu.Lock()
 	if err == nil {
 		t.sentBytes += int64(len(data))
@@ -100,6 +104,23 @@ func (l *link) write(t *task, messageType int, name string, data []byte) error {
 	return err
 }
 
+// writeFrame writes a message in one frame. It returns ErrWriteTimeout if the
+// deadline has passed.
+func (l *link) writeFrame(messageType int, data []byte, deadline time.Time) error {
+	buf := frames.Get().(*[]byte)
+	frame := appendFrame((*buf)[:0], messageType, data)
+	conn := l.conn.NetConn()
+	_ = conn.SetWriteDeadline(deadline) // an error shows in Write
+	_, err := conn.Write(frame)
+	frames.Put(buf) // a frame that is longer has outgrown it
+	// Before the deadline it is the system's patience that has ended, or that of
+	// gorilla, which says Close to a peer that broke the protocol.
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
+		return ErrWriteTimeout
+	}
+	return err
+}
+
 func (t *task) writeDeadline(now time.Time) time.Time {
 	if t.cfg.WriteTimeout < 0 {
 		return time.Time{}
@@ -107,13 +128,40 @@ func (t *task) writeDeadline(now time.Time) time.Time {
 	return now.Add(t.cfg.WriteTimeout)
 }
 
-// startPings starts the ping clock. It is called before the reader starts.
-func (l *link) startPings(t *task) {
+// answerControl makes the reader answer the peer's pings and its Close with the
+// write lock held, which gorilla's own answers know nothing of. A failure to
+// answer shows in the next read or write.
+func (l *link) answerControl(t *task) {
 	l.conn.SetPingHandler(func(data string) error {
-		// A failure to answer shows in the next read or write.
-		_ = l.conn.WriteControl(websocket.PongMessage, []byte(data), t.writeDeadline(time.Now()))
+		if l.lock(t) {
+			_ = l.conn.WriteControl(websocket.PongMessage, []byte(data), t.writeDeadline(time.Now()))
+			l.unlock()
+		}
 		return nil
 	})
+	l.conn.SetCloseHandler(func(code int, _ string) error {
+		l.writeClose(code, closeTimeout)
+		return nil
+	})
+}
+
+// writeClose says goodbye, unless a message cannot be written to its end within
+// timeout.
+func (l *link) writeClose(code int, timeout time.Duration) {
+	l.closing.Store(true)
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	select {
+	case l.writing <- struct{}{}:
+		defer l.unlock()
+		// The peer may be gone already, which is fine.
+		_ = l.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(timeout))
+	case <-deadline.C:
+	}
+}
+
+// startPings starts the ping clock. It is called before the reader starts.
+func (l *link) startPings(t *task) {
 	if t.p.PingInterval <= 0 {
 		return
 	}
@@ -263,9 +311,7 @@ func (l *link) close(t *task, goodbye bool) {
 		if t.cfg.WriteTimeout > 0 {
 			timeout = min(timeout, t.cfg.WriteTimeout)
 		}
-		// The peer may be gone already, which is fine.
-		_ = l.conn.WriteControl(websocket.CloseMessage,
-			websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(timeout))
+		l.writeClose(websocket.CloseNormalClosure, timeout)
 	}
 	l.raw.Close()
 	<-l.readerDone

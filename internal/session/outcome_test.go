@@ -213,16 +213,14 @@ func TestTheClientSaysGoodbyeAfterCompletedOnly(t *testing.T) {
 	const goodbye = "88 03e8"
 	for end, want := range map[string]bool{"TranscriptionCompleted": true, "TaskFailed": false, "Shutdown": false} {
 		synctest.Test(t, func(t *testing.T) {
-			var got []string
-			f := newScriptedFixture(t, func(p *peer) {
+			var p *peer
+			f := newScriptedFixture(t, func(c *peer) {
+				p = c
 				p.event("TranscriptionStarted", 20000000, "")
 				if end != "Shutdown" {
 					p.event(end, 20000000, "")
 				}
 				<-p.gone
-				p.mu.Lock()
-				got = slices.Clone(p.got)
-				p.mu.Unlock()
 			})
 			_ = f.start()
 			if end == "Shutdown" {
@@ -230,7 +228,7 @@ func TestTheClientSaysGoodbyeAfterCompletedOnly(t *testing.T) {
 			}
 			<-f.s.Done()
 			synctest.Wait()
-			if slices.Contains(got, goodbye) != want {
+			if got := p.sent(); slices.Contains(got, goodbye) != want {
 				t.Errorf("%s: the client sent %q", end, got)
 			}
 		})

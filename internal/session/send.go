@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -110,11 +109,8 @@ func (t *task) encode(name string, payload, context any) ([]byte, error) {
 // service often says why it hangs up, and the reader is about to see it, so the
 // reader gets the first word.
 func (t *task) writeFailed(err error) error {
-	if timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err); ok && timeout.Timeout() {
-		t.fail(ErrWriteTimeout)
+	if err == ErrWriteTimeout {
+		t.fail(err)
 	} else {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()

@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/nlsgo/nls/nlstest"
 )
 
-// Tests that need real sockets, or none of the gateway's allocations.
+// Tests that need real sockets.
 
 func blockingDial(ctx context.Context, _, _ string) (net.Conn, error) {
 	<-ctx.Done()
@@ -67,76 +66,4 @@ func shutdownOnFullSocket(t *testing.T) time.Duration {
 		t.Errorf("the sender got %v", call.err)
 	}
 	return took
-}
-
-// sinkConn forwards until it is told to swallow what is written.
-type sinkConn struct {
-	net.Conn
-	swallow atomic.Bool
-}
-
-func (c *sinkConn) Write(p []byte) (int, error) {
-	if c.swallow.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-func TestSendAudioAllocatesTwiceForAMessage(t *testing.T) {
-	if testing.CoverMode() != "" || raceEnabled {
-		t.Skip("instrumented code allocates")
-	}
-	f := newSocketFixture(t, nlstest.Options{IdleTimeout: -1})
-	var conn *sinkConn
-	f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, network, addr)
-		conn = &sinkConn{Conn: c}
-		return conn, err
-	}
-	f.mustStart()
-	conn.swallow.Store(true)
-	for _, size := range []int{2, 640, 3200, 6400, 16 << 10, 100_000} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			chunk := make([]byte, size)
-			messages := float64((size + 16<<10 - 1) / (16 << 10))
-			got := testing.AllocsPerRun(1000, func() {
-				if err := f.s.SendBinary(chunk); err != nil {
-					t.Fatal(err)
-				}
-			})
-			if got > 2*messages {
-				t.Errorf("%v allocations for %v messages", got, messages)
-			}
-		})
-	}
-}
-
-func BenchmarkSendBinary(b *testing.B) {
-	for _, size := range []int{640, 3200, 6400} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			server := nlstest.NewServer(nlstest.Options{IdleTimeout: -1})
-			defer server.Close()
-			c := server.Config()
-			f := &fixture{on: map[string]func(*session.Delivery){}}
-			var s session.Session
-			cfg := &session.Config{
-				AppKey: c.AppKey, WriteTimeout: 10 * time.Second, MaxPending: 8 << 20, Log: discard,
-				Token:   func(context.Context) (string, error) { return c.Token, nil },
-				Explain: func(_ string, err error) error { return err },
-			}
-			if err := s.Start(b.Context(), cfg, session.Params{Spec: transcription, URL: session.NewSecret(c.URL), Payload: map[string]any{},
-				StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second, Deliver: f.deliver}); err != nil {
-				b.Fatal(err)
-			}
-			defer s.Shutdown()
-			chunk := make([]byte, size)
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := s.SendBinary(chunk); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

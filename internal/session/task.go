@@ -187,7 +187,7 @@ func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, raw, err := t.dial(ctx, attempt, token, len(frame))
+	conn, raw, err := t.dial(ctx, attempt, token)
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +207,7 @@ func (t *task) connect(ctx context.Context, attempt int) (*link, error) {
 	if err == nil {
 		t.opened(l)
 	}
+	l.answerControl(t)
 	l.startPings(t)
 	go l.read(t)
 	if err != nil {

@@ -1,5 +1,5 @@
 //go:build !race
 
-package session_test
+package nls_test
 
 const raceEnabled = false

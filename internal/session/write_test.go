@@ -1,0 +1,165 @@
+package session_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nlsgo/nls/internal/session"
+)
+
+// What writers do to each other: callers that send, the answers to the peer's
+// pings and Close, the goodbye.
+
+// audio is a chunk of n messages of b.
+func audio(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*16<<10) }
+
+func TestTheMessagesOfOneChunkStayTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *peer
+		f := newScriptedFixture(t, func(c *peer) {
+			p = c
+			p.event("TranscriptionStarted", 20000000, "")
+			<-p.gone
+		})
+		f.mustStart()
+		var senders sync.WaitGroup
+		for b := range byte(8) {
+			senders.Go(func() {
+				if err := f.s.SendBinary(audio(4, b)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		senders.Wait()
+		synctest.Wait()
+		f.s.Shutdown()
+		<-f.s.Done()
+		synctest.Wait()
+		got := p.sent()
+		if len(got) != 32 {
+			t.Fatalf("%d messages", len(got))
+		}
+		for chunk := range slices.Chunk(got, 4) {
+			if slices.ContainsFunc(chunk, func(m string) bool { return m != chunk[0] }) {
+				t.Errorf("the client sent %q", chunk)
+			}
+		}
+	})
+}
+
+func TestALongChunkEndsWithTheTask(t *testing.T) {
+	for end, want := range map[string]struct {
+		last string // what the peer gets last
+		err  error
+	}{
+		"TranscriptionCompleted": {"88 03e8", session.ErrCompleted},
+		"close":                  {"88 03e9", nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var p *peer
+			f := newScriptedFixture(t, func(c *peer) {
+				p = c
+				p.event("TranscriptionStarted", 20000000, "")
+				p.pause()
+				p.sleep(time.Second)
+				if end == "close" {
+					p.frame(0x88, []byte("\x03\xe9"))
+				} else {
+					p.event(end, 20000000, "")
+				}
+				p.sleep(time.Second / 2)
+				p.resume()
+				<-p.gone
+			})
+			f.mustStart()
+			err := f.s.SendBinary(audio(64, 1))
+			if e, ok := errors.AsType[*session.CloseError](err); want.err != nil && err != want.err || want.err == nil && (!ok || e.Code != 1001) {
+				t.Errorf("%s: SendBinary = %v", end, err)
+			}
+			<-f.s.Done()
+			synctest.Wait()
+			got := p.sent()
+			if n := len(got); n == 0 || n > 5 || got[n-1] != want.last {
+				t.Errorf("%s: the client sent %d messages, last %q", end, n, got[max(0, n-3):])
+			}
+		})
+	}
+}
+
+// A sender is blocked, and its write has a deadline. Whoever else writes must not
+// move it.
+func TestAnswersDoNotMoveTheDeadlineOfABlockedSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			p.event("TranscriptionStarted", 20000000, "")
+			p.pause()
+			p.sleep(5 * time.Second)
+			p.frame(0x89, nil)
+			<-p.gone
+		})
+		f.mustStart()
+		begin := time.Now()
+		var err error
+		for err == nil {
+			err = f.s.SendBinary(audio(1, 1))
+		}
+		if took := time.Since(begin); err != session.ErrWriteTimeout || took != 10*time.Second {
+			t.Errorf("SendBinary = %v after %v", err, took)
+		}
+	})
+}
+
+func TestABrokenFrameIsNoWriteTimeoutOfABlockedSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newScriptedFixture(t, func(p *peer) {
+			p.event("TranscriptionStarted", 20000000, "")
+			p.pause()
+			p.sleep(5 * time.Second)
+			p.frame(0x83, nil) // a reserved opcode
+			<-p.gone
+		})
+		f.mustStart()
+		var err error
+		for err == nil {
+			err = f.s.SendBinary(audio(1, 1))
+		}
+		if e, ok := errors.AsType[*session.CloseError](err); !ok || e.Code != 1002 || f.s.Err() != err {
+			t.Errorf("SendBinary = %v, Err = %v", err, f.s.Err())
+		}
+	})
+}
+
+func TestPingsOfThePeerAreAnsweredBetweenMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *peer
+		f := newScriptedFixture(t, func(c *peer) {
+			p = c
+			p.event("TranscriptionStarted", 20000000, "")
+			for i := range 5 {
+				p.frame(0x89, fmt.Append(nil, i))
+				p.sleep(time.Second)
+			}
+			p.event("TranscriptionCompleted", 20000000, "")
+			<-p.gone
+		})
+		f.mustStart()
+		var err error
+		for err == nil {
+			err = f.s.SendBinary(audio(1, 1))
+			time.Sleep(100 * time.Millisecond)
+		}
+		<-f.s.Done()
+		synctest.Wait()
+		pongs := slices.DeleteFunc(p.sent(), func(m string) bool { return !strings.HasPrefix(m, "8a") })
+		if want := []string{"8a 30", "8a 31", "8a 32", "8a 33", "8a 34"}; !slices.Equal(pongs, want) {
+			t.Errorf("pongs %q", pongs)
+		}
+	})
+}
