@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -255,35 +253,4 @@ func TestWhatJSONCannotSayIsABadParameterAndLosesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestEnableTracePrintsFramesOnStandardErrorAndNothingElseDoes(t *testing.T) {
-	if mode := os.Getenv("NLS_TEST_TRACE"); mode != "" {
-		server := nlstest.NewServer(nlstest.Options{})
-		defer server.Close()
-		nls.EnableTrace(mode == "on")
-		s := newTranscriberSubject(clientOf(t, server))
-		if err := s.run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if testing.Short() {
-		t.Skip("runs processes")
-	}
-	for mode, want := range map[string]bool{"on": true, "off": false} {
-		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), "NLS_TEST_TRACE="+mode)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		if err := cmd.Run(); err != nil {
-			t.Fatal(err, &stderr)
-		}
-		if got := strings.Contains(stderr.String(), "StartTranscription"); got != want {
-			t.Errorf("trace %s: %s", mode, &stderr)
-		}
-		if !want && stderr.Len() > 0 {
-			t.Errorf("printed %s", &stderr)
-		}
-	}
 }

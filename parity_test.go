@@ -1293,11 +1293,11 @@ func TestParityEnableTrace(t *testing.T) {
 	const inProcess = "NLS_TEST_ENABLE_TRACE"
 	if on := os.Getenv(inProcess); on != "" {
 		nls.EnableTrace(on == "true")
-		onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-			if err := start(t.Context(), w.client(t, nil), nls.RecognitionParams{}); err != nil {
-				t.Fatal(err)
-			}
-		})
+		server := nlstest.NewServer(nlstest.Options{})
+		defer server.Close()
+		if err := newTranscriberSubject(clientOf(t, server)).run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		return
 	}
 	if testing.Short() {
@@ -1306,14 +1306,14 @@ func TestParityEnableTrace(t *testing.T) {
 	t.Run("nls.enableTrace", func(t *testing.T) {
 		for _, on := range []bool{true, false} {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestParityEnableTrace$")
-			cmd.Env = append(os.Environ(), inProcess+"="+strconv.FormatBool(on))
+			cmd.Env = append(os.Environ(), inProcess+"="+strconv.FormatBool(on), "GORACE=atexit_sleep_ms=0") // the race detector would sleep a second
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			if err := cmd.Run(); err != nil {
 				t.Fatal(err, stderr.String())
 			}
-			if got := strings.Contains(stderr.String(), "StartRecognition"); got != on {
-				t.Errorf("enabled: %v, and on standard error is %q", on, stderr.String())
+			if printed := stderr.String(); strings.Contains(printed, "StartTranscription") != on || !on && printed != "" {
+				t.Errorf("enabled: %v, and on standard error is %q", on, printed)
 			}
 		}
 	})

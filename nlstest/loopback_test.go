@@ -527,7 +527,7 @@ func TestAnotherProcessRecognisesTheAudio(t *testing.T) {
 	text := fmt.Sprintf("暗号 %d 🎙。", time.Now().UnixNano()) // nobody knows it before
 	pcm, _ := synthesize(t, Loopback(), text, loopbackVoice)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAnotherProcessRecognisesTheAudio$")
-	cmd.Env = append(os.Environ(), child+"=1")
+	cmd.Env = append(os.Environ(), child+"=1", "GORACE=atexit_sleep_ms=0") // the race detector would sleep a second
 	cmd.Stdin = bytes.NewReader(pcm)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

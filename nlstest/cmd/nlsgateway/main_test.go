@@ -73,7 +73,7 @@ func TestServesUntilSIGTERMAndLeavesNothingBehind(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command(os.Args[0], "-tls")
-			cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+dir)
+			cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+dir, "GORACE=atexit_sleep_ms=0") // the race detector would sleep a second
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
