@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +56,17 @@ func TestTheMessagesOfOneChunkStayTogether(t *testing.T) {
 	})
 }
 
+// pensive is a connection of a client that takes a second to go on after Close.
+type pensive struct{ net.Conn }
+
+func (c pensive) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if b[0] == 0x88 {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
 func TestALongChunkEndsWithTheTask(t *testing.T) {
 	for end, want := range map[string]struct {
 		last string // what the peer gets last
@@ -78,6 +91,11 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 				p.resume()
 				<-p.gone
 			})
+			dial := f.cfg.NetDialContext
+			f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return pensive{conn}, err
+			}
 			f.mustStart()
 			err := f.s.SendBinary(audio(64, 1))
 			if e, ok := errors.AsType[*session.CloseError](err); want.err != nil && err != want.err || want.err == nil && (!ok || e.Code != 1001) {
