@@ -26,6 +26,9 @@ const noTask = "00000000000000000000000000000000"
 // closeTimeout bounds the goodbye after a completed task.
 const closeTimeout = time.Second
 
+// errClosing says that nothing may be written any more, since Close will be.
+var errClosing = errors.New("closing")
+
 // link is a connection of a task.
 type link struct {
 	conn *websocket.Conn
@@ -80,7 +83,7 @@ func (l *link) unlock() { <-l.writing }
 // write writes one message. The caller has the write lock or is alone.
 func (l *link) write(t *task, messageType int, name string, data []byte) error {
 	if l.closing.Load() {
-		return net.ErrClosed
+		return errClosing
 	}
 	if t.cfg.Log.Enabled(context.Background(), LevelTrace) {
 		t.logFrame("nls: send", messageType, data)

@@ -109,9 +109,12 @@ func (t *task) encode(name string, payload, context any) ([]byte, error) {
 // service often says why it hangs up, and the reader is about to see it, so the
 // reader gets the first word.
 func (t *task) writeFailed(err error) error {
-	if err == ErrWriteTimeout {
+	switch err {
+	case ErrWriteTimeout:
 		t.fail(err)
-	} else {
+	case errClosing:
+		<-t.over // the reader has seen why
+	default:
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
