@@ -4,7 +4,10 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
+	"net"
 	"sync"
+	"time"
 )
 
 // Data frames are made here and not by gorilla, which fragments what is longer
@@ -50,4 +53,21 @@ func appendFrame(b []byte, messageType int, data []byte) []byte {
 		rest = rest[subtle.XORBytes(rest, rest, mask[:]):]
 	}
 	return b
+}
+
+// writeFrame writes a message in one frame. It returns ErrWriteTimeout if the
+// deadline has passed.
+func (l *link) writeFrame(messageType int, data []byte, deadline time.Time) error {
+	buf := frames.Get().(*[]byte)
+	frame := appendFrame((*buf)[:0], messageType, data)
+	conn := l.conn.NetConn()
+	_ = conn.SetWriteDeadline(deadline) // an error shows in Write
+	_, err := conn.Write(frame)
+	frames.Put(buf) // a frame that is longer has outgrown it
+	// Before the deadline it is the system's patience that has ended, or that of
+	// gorilla, which says Close to a peer that broke the protocol.
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
+		return ErrWriteTimeout
+	}
+	return err
 }

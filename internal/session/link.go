@@ -107,23 +107,6 @@ func (l *link) write(t *task, messageType int, name string, data []byte) error {
 	return err
 }
 
-// writeFrame writes a message in one frame. It returns ErrWriteTimeout if the
-// deadline has passed.
-func (l *link) writeFrame(messageType int, data []byte, deadline time.Time) error {
-	buf := frames.Get().(*[]byte)
-	frame := appendFrame((*buf)[:0], messageType, data)
-	conn := l.conn.NetConn()
-	_ = conn.SetWriteDeadline(deadline) // an error shows in Write
-	_, err := conn.Write(frame)
-	frames.Put(buf) // a frame that is longer has outgrown it
-	// Before the deadline it is the system's patience that has ended, or that of
-	// gorilla, which says Close to a peer that broke the protocol.
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
-		return ErrWriteTimeout
-	}
-	return err
-}
-
 func (t *task) writeDeadline(now time.Time) time.Time {
 	if t.cfg.WriteTimeout < 0 {
 		return time.Time{}
