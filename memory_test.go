@@ -22,6 +22,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/wsframe"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -95,18 +96,6 @@ func event(name, payload string) []byte {
 	return fmt.Appendf(nil, `{"header":{"namespace":"SpeechTranscriber","name":%q,"status":20000000}%s}`, name, payload)
 }
 
-// wsFrame is a frame of the server with its first byte, FIN bit and opcode.
-func wsFrame(first byte, payload []byte) []byte {
-	n := len(payload)
-	switch {
-	case n < 126:
-		return append([]byte{first, byte(n)}, payload...)
-	case n < 1<<16:
-		return append([]byte{first, 126, byte(n >> 8), byte(n)}, payload...)
-	}
-	return append([]byte{first, 127, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, payload...)
-}
-
 const mib = 1 << 20
 
 // A message is read up to 1 MiB, whatever its header announces and however it is
@@ -129,12 +118,12 @@ func TestALongMessageTakesLittleMemory(t *testing.T) {
 			}
 		},
 		"64 MiB in fragments": func(c net.Conn) {
-			first := byte(0x01)
+			opcode := byte(wsframe.Text)
 			for range 1024 {
-				if _, err := c.Write(wsFrame(first, chunk)); err != nil {
+				if _, err := c.Write(wsframe.Append(nil, opcode, chunk)); err != nil {
 					return
 				}
-				first = 0
+				opcode = wsframe.Continuation
 			}
 		},
 		"a frame that says 2^63 bytes": func(c net.Conn) {
@@ -169,7 +158,7 @@ func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
 		t.Skip("measures the heap of the process")
 	}
 	const limit = 20 * mib // of which DefaultMaxPending is 8
-	small := wsFrame(0x81, event("TranscriptionResultChanged", `{"index":1,"result":"x"}`))
+	small := wsframe.Append(nil, wsframe.Fin|wsframe.Text, event("TranscriptionResultChanged", `{"index":1,"result":"x"}`))
 	for _, c := range []struct {
 		name    string
 		message []byte // sent count times
@@ -178,8 +167,8 @@ func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
 	}{
 		{"a million small events", small, 1_000_000, false},
 		{"small events to the end", small, 20_000, true},
-		{"events of nothing", wsFrame(0x81, []byte(`{"header":{}}`)), 20_000, true},
-		{"messages of almost 1 MiB", wsFrame(0x81, event("SomethingNew", `"`+strings.Repeat("x", mib-200)+`"`)), 16, true},
+		{"events of nothing", wsframe.Append(nil, wsframe.Fin|wsframe.Text, []byte(`{"header":{}}`)), 20_000, true},
+		{"messages of almost 1 MiB", wsframe.Append(nil, wsframe.Fin|wsframe.Text, event("SomethingNew", `"`+strings.Repeat("x", mib-200)+`"`)), 16, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			batch := bytes.Repeat(c.message, max(1, 64<<10/len(c.message)))
@@ -194,7 +183,7 @@ func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
 						return
 					}
 				}
-				_, _ = conn.Write(wsFrame(0x81, event("TranscriptionCompleted", "")))
+				_, _ = conn.Write(wsframe.Append(nil, wsframe.Fin|wsframe.Text, event("TranscriptionCompleted", "")))
 				_, _ = io.Copy(io.Discard, conn)
 			})
 			release := make(chan struct{})
@@ -281,7 +270,7 @@ func TestAnEndlessSynthesisTakesBoundedMemory(t *testing.T) {
 		t.Skip("measures the heap of the process")
 	}
 	const limit = 20 * mib // of which DefaultMaxPending is 8
-	frame := wsFrame(0x82, make([]byte, 8000))
+	frame := wsframe.Append(nil, wsframe.Fin|wsframe.Binary, make([]byte, 8000))
 	var sent atomic.Int64
 	client := rawService(t, "", nil, func(c net.Conn) {
 		for {

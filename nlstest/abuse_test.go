@@ -23,6 +23,7 @@ import (
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/conformance"
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // Two accounts, each with an app key and a token.
@@ -64,7 +65,7 @@ func (v *vandal) bytes(n int) []byte {
 func pick[T any](v *vandal, choice ...T) T { return choice[v.IntN(len(choice))] }
 
 func (v *vandal) frame(first byte, payload []byte) {
-	v.Write(conformance.AppendMasked(nil, conformance.Frame{First: first, Payload: payload}, [4]byte(v.bytes4())))
+	v.Write(wsframe.AppendMasked(nil, first, payload, [4]byte(v.bytes4())))
 }
 
 func (v *vandal) bytes4() []byte { return binary.BigEndian.AppendUint32(nil, v.Uint32()) }
@@ -146,7 +147,7 @@ var mischief = []struct {
 			case 2:
 				v.frame(pick[byte](v, 0x88, 0x89, 0x8a), v.bytes(130))
 			case 3: // not masked
-				v.Write(appendFrame(nil, pick[byte](v, 0x81, 0x82, 0x89), v.bytes(200)))
+				v.Write(wsframe.Append(nil, pick[byte](v, 0x81, 0x82, 0x89), v.bytes(200)))
 			}
 		}
 	}},
@@ -175,13 +176,13 @@ var mischief = []struct {
 		}
 		id := wire.NewID()
 		d := func(name, payload string) []byte {
-			return conformance.AppendMasked(nil, conformance.Frame{First: 0x81, Payload: fmt.Appendf(nil,
+			return wsframe.AppendMasked(nil, 0x81, fmt.Appendf(nil,
 				`{"header":{"appkey":"vandal-key","message_id":%q,"task_id":%q,"namespace":"SpeechTranscriber","name":%q},"payload":%s}`,
-				wire.NewID(), id, name, payload)}, [4]byte{})
+				wire.NewID(), id, name, payload), [4]byte{})
 		}
 		session := d("StartTranscription", `{"enable_intermediate_result":true}`)
 		for range 20 {
-			session = append(session, conformance.AppendMasked(nil, conformance.Frame{First: 0x82, Payload: v.bytes(6400)}, [4]byte{})...)
+			session = append(session, wsframe.AppendMasked(nil, 0x82, v.bytes(6400), [4]byte{})...)
 		}
 		session = append(session, d("StopTranscription", `{}`)...)
 		v.Write(session[:v.IntN(len(session))])
@@ -336,8 +337,8 @@ func TestLongFramesAreRefusedUnread(t *testing.T) {
 		t.Fatal("no handshake")
 	}
 	v.Write([]byte{0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5}) // 1 TiB
-	f, err := conformance.ReadFrame(conn)
-	if err != nil || f.Opcode() != conformance.Close || !bytes.HasPrefix(f.Payload, []byte{0x03, 0xf1}) {
+	f, err := wsframe.Read(conn)
+	if err != nil || f.Opcode() != wsframe.Close || !bytes.HasPrefix(f.Payload, []byte{0x03, 0xf1}) {
 		t.Errorf("got %#x %q %v, want close 1009", f.First, f.Payload, err)
 	}
 }
@@ -350,16 +351,16 @@ func TestNothingFollowsTheCloseFrame(t *testing.T) {
 		c := dial(t, s, "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"enable_intermediate_result":true}`)
 		c.want("TranscriptionStarted")
-		c.ws.NetConn().Write(append(maskedFrame(finBit|opBinary, sound(5*time.Second, 16000)), maskedFrame(finBit|0x3, nil)...))
+		c.ws.NetConn().Write(append(maskedFrame(wsframe.Fin|wsframe.Binary, sound(5*time.Second, 16000)), maskedFrame(wsframe.Fin|0x3, nil)...))
 		for closed := false; ; {
-			f, err := conformance.ReadFrame(c.ws.NetConn())
+			f, err := wsframe.Read(c.ws.NetConn())
 			if err != nil {
 				break
 			}
 			if closed {
 				t.Fatalf("frame %#x %q after the close frame", f.First, f.Payload)
 			}
-			closed = f.Opcode() == conformance.Close
+			closed = f.Opcode() == wsframe.Close
 			if closed && !bytes.HasPrefix(f.Payload, []byte{0x03, 0xea}) {
 				t.Fatalf("close frame %q, want 1002", f.Payload)
 			}
@@ -557,7 +558,7 @@ func FuzzConnection(f *testing.F) {
 		} else {
 			for frame := range bytes.SplitSeq(data[1:], []byte{0}) {
 				if len(frame) > 0 {
-					input = conformance.AppendMasked(input, conformance.Frame{First: frame[0], Payload: frame[1:]}, [4]byte{1, 2, 3, 4})
+					input = wsframe.AppendMasked(input, frame[0], frame[1:], [4]byte{1, 2, 3, 4})
 				}
 			}
 		}
@@ -578,7 +579,7 @@ func FuzzConnection(f *testing.F) {
 		}()
 		var checker conformance.Checker
 		for {
-			frame, err := conformance.ReadFrame(r)
+			frame, err := wsframe.Read(r)
 			switch {
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				t.Fatal("the gateway does not end the connection of a client that has gone")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,12 +17,16 @@ import (
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/conformance"
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 const (
 	// maxMessage is the longest message that is read: 100,000 characters of text,
 	// the most that a synthesis takes, in their longest JSON spelling.
 	maxMessage = 2 << 20
+
+	// maxFrame is the longest frame that the Java SDK reads (protocol §1.8).
+	maxFrame = 64 << 10
 
 	// linger is how long the server waits for the client to hang up after a close
 	// frame. Python waits 3 seconds for the server's (protocol §1.6).
@@ -252,7 +257,7 @@ func recycle(m message) {
 func (c *conn) pong(m message) {
 	c.lastPing = time.Now()
 	if !c.noPong {
-		c.raw(appendFrame(nil, finBit|opPong, m.data))
+		c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Pong, m.data))
 	}
 }
 
@@ -261,9 +266,9 @@ func (c *conn) handleEnd(err error) {
 	closed, ok := errors.AsType[*websocket.CloseError](err)
 	switch {
 	case ok && closed.Code == websocket.CloseNoStatusReceived:
-		c.raw(appendFrame(nil, finBit|opClose, nil))
+		c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Close, nil))
 	case ok && closed.Code != websocket.CloseAbnormalClosure:
-		c.raw(appendFrame(nil, finBit|opClose, closePayload(closed.Code, "")))
+		c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Close, closePayload(closed.Code, "")))
 	default:
 		// gorilla/websocket may have refused a frame. What the client sends
 		// meanwhile is read, else the system resets the connection and the close
@@ -458,7 +463,7 @@ func (c *conn) fail(f *failure) {
 // close sends a close frame, waits a moment for the client to hang up, and ends
 // the connection.
 func (c *conn) close(code int, reason string) {
-	c.raw(appendFrame(nil, finBit|opClose, closePayload(code, reason)))
+	c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Close, closePayload(code, reason)))
 	c.hangUp()
 }
 
@@ -578,7 +583,7 @@ func (c *conn) write(m outgoing) {
 		c.sent = m
 	}
 	if m.event == nil {
-		c.writeData(opBinary, m.audio)
+		c.writeData(wsframe.Binary, m.audio)
 		return
 	}
 	data, err := wire.Marshal(m.event)
@@ -592,8 +597,20 @@ func (c *conn) write(m outgoing) {
 		c.fail(errServer) // an engine that cannot be served
 		return
 	}
-	c.writeData(opText, data)
+	c.writeData(wsframe.Text, data)
 }
+
+// closePayload is the payload of a close frame. Code zero is a close frame
+// without a code.
+func closePayload(code int, reason string) []byte {
+	if code == 0 {
+		return nil
+	}
+	return append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...)
+}
+
+// frames holds buffers in which frames are put together.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
 
 // writeData writes data as a message of one frame.
 func (c *conn) writeData(opcode byte, data []byte) {
@@ -602,7 +619,7 @@ func (c *conn) writeData(opcode byte, data []byte) {
 	}
 	c.count(opcode, data)
 	frame := frames.Get().(*[]byte)
-	*frame = appendFrame((*frame)[:0], finBit|opcode, data)
+	*frame = wsframe.Append((*frame)[:0], wsframe.Fin|opcode, data)
 	c.raw(*frame)
 	frames.Put(frame)
 }
@@ -611,7 +628,7 @@ func (c *conn) writeData(opcode byte, data []byte) {
 func (c *conn) count(opcode byte, data []byte) {
 	c.server.framesOut.Add(1)
 	c.server.bytesOut.Add(int64(len(data)))
-	c.report(true, opcode == opBinary, data)
+	c.report(true, opcode == wsframe.Binary, data)
 }
 
 // raw writes bytes, which are one frame unless the connection has a fault. An

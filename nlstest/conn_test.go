@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // inBubble runs f in a testing/synctest bubble, where time passes when everybody
@@ -572,11 +573,11 @@ func TestBrokenFramesEndTheConnection(t *testing.T) {
 		frame []byte
 		code  int
 	}{
-		{"text that is not UTF-8", maskedFrame(finBit|opText, []byte("\xff\xfe")), 1007},
-		{"reserved opcode", maskedFrame(finBit|0x3, nil), 1002},
-		{"reserved bit", maskedFrame(finBit|rsvBit|opText, []byte("{}")), 1002},
-		{"unmasked", appendFrame(nil, finBit|opText, []byte("{}")), 1002},
-		{"message beyond 2 MiB", maskedFrame(finBit|opText, make([]byte, maxMessage+1))[:1000], 1009},
+		{"text that is not UTF-8", maskedFrame(wsframe.Fin|wsframe.Text, []byte("\xff\xfe")), 1007},
+		{"reserved opcode", maskedFrame(wsframe.Fin|0x3, nil), 1002},
+		{"reserved bit", maskedFrame(wsframe.Fin|wsframe.Reserved|wsframe.Text, []byte("{}")), 1002},
+		{"unmasked", wsframe.Append(nil, wsframe.Fin|wsframe.Text, []byte("{}")), 1002},
+		{"message beyond 2 MiB", maskedFrame(wsframe.Fin|wsframe.Text, make([]byte, maxMessage+1))[:1000], 1009},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			everywhere(t, func(t *testing.T, opts Options) {
@@ -593,21 +594,14 @@ func TestBrokenFramesEndTheConnection(t *testing.T) {
 
 // maskedFrame is a frame of a client, masked as C++ masks all of them.
 func maskedFrame(first byte, payload []byte) []byte {
-	frame := appendHeader(nil, first, len(payload))
-	frame[1] |= maskBit
-	mask := [4]byte{0x12, 0x34, 0x56, 0x78}
-	frame = append(frame, mask[:]...)
-	for i, b := range payload {
-		frame = append(frame, b^mask[i%4])
-	}
-	return frame
+	return wsframe.AppendMasked(nil, first, payload, [4]byte{0x12, 0x34, 0x56, 0x78})
 }
 
 func TestFragmentsFromClientsAreJoined(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
 		d := []byte(c.directive("StartTranscription", "{}"))
-		for _, frame := range [][]byte{maskedFrame(opText, d[:50]), maskedFrame(finBit|opPing, nil), maskedFrame(0, d[50:60]), maskedFrame(finBit, d[60:])} {
+		for _, frame := range [][]byte{maskedFrame(wsframe.Text, d[:50]), maskedFrame(wsframe.Fin|wsframe.Ping, nil), maskedFrame(0, d[50:60]), maskedFrame(wsframe.Fin, d[60:])} {
 			c.ws.NetConn().Write(frame)
 		}
 		c.want("TranscriptionStarted")

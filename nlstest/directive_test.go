@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // Whatever a client sends, a connection answers with events that clients can
@@ -43,10 +44,10 @@ func FuzzDirective(f *testing.F) {
 
 		c := rawDial(t, s, "", "")
 		c.SetDeadline(time.Now().Add(10 * time.Second))
-		c.send(finBit|opText, []byte(text))
-		c.send(finBit|opBinary, audio)
-		c.send(finBit|opText, []byte(text))
-		c.send(finBit|opClose, nil)
+		c.send(wsframe.Fin|wsframe.Text, []byte(text))
+		c.send(wsframe.Fin|wsframe.Binary, audio)
+		c.send(wsframe.Fin|wsframe.Text, []byte(text))
+		c.send(wsframe.Fin|wsframe.Close, nil)
 		for {
 			what, err := c.frame()
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 func TestParseFault(t *testing.T) {
@@ -147,72 +148,50 @@ func (c *rawClient) send(first byte, payload []byte) { c.Write(maskedFrame(first
 
 func (c *rawClient) directive(name, payload string) {
 	d := &client{space: c.space, taskID: c.taskID, appKey: c.appKey}
-	c.send(finBit|opText, []byte(d.directive(name, payload)))
+	c.send(wsframe.Fin|wsframe.Text, []byte(d.directive(name, payload)))
 }
 
 // frame reads one frame and says what it is.
 func (c *rawClient) frame() (what string, err error) {
-	var head [14]byte
-	if _, err := io.ReadFull(c.r, head[:2]); err != nil {
+	f, err := wsframe.Read(c.r)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "half a frame", nil
+	case err != nil:
 		return "", err
 	}
-	n := uint64(head[1] &^ maskBit)
-	switch n {
-	case 126:
-		if _, err := io.ReadFull(c.r, head[2:4]); err != nil {
-			return "half a frame", nil
-		}
-		n = uint64(binary.BigEndian.Uint16(head[2:]))
-	case 127:
-		if _, err := io.ReadFull(c.r, head[2:10]); err != nil {
-			return "half a frame", nil
-		}
-		n = binary.BigEndian.Uint64(head[2:])
-	}
-	masked := head[1]&maskBit != 0
-	if masked {
-		n += 4
-	}
-	payload := make([]byte, n)
-	if _, err := io.ReadFull(c.r, payload); err != nil {
-		return "half a frame", nil
-	}
 	var marks string
-	if head[0]&finBit == 0 {
+	if !f.Final() {
 		marks += "fragment "
 	}
-	if head[0]&rsvBit != 0 {
+	if f.First&wsframe.Reserved != 0 {
 		marks += "rsv "
 	}
-	if masked {
-		for i, b := range payload[4:] {
-			payload[4+i] = b ^ payload[i%4]
-		}
-		payload = payload[4:]
+	if f.Masked {
 		marks += "masked "
 	}
-	if head[0]&finBit != 0 && len(payload) > 1<<20 {
-		return fmt.Sprintf("%stext of %d MiB", marks, len(payload)>>20), nil
+	if f.Final() && len(f.Payload) > 1<<20 {
+		return fmt.Sprintf("%stext of %d MiB", marks, len(f.Payload)>>20), nil
 	}
-	switch opcode := head[0] & 0xf; {
-	case opcode == opBinary:
-		return fmt.Sprintf("%s%d bytes", marks, len(payload)), nil
-	case opcode == opClose && len(payload) == 0:
+	switch opcode := f.Opcode(); {
+	case opcode == wsframe.Binary:
+		return fmt.Sprintf("%s%d bytes", marks, len(f.Payload)), nil
+	case opcode == wsframe.Close && len(f.Payload) == 0:
 		return "close", nil
-	case opcode == opClose:
-		return strings.TrimSpace(fmt.Sprintf("close %d %s", binary.BigEndian.Uint16(payload), payload[2:])), nil
-	case opcode == opPing && len(payload) > 125:
+	case opcode == wsframe.Close:
+		return strings.TrimSpace(fmt.Sprintf("close %d %s", binary.BigEndian.Uint16(f.Payload), f.Payload[2:])), nil
+	case opcode == wsframe.Ping && len(f.Payload) > 125:
 		return "ping of 126 bytes", nil
-	case opcode == opPing:
+	case opcode == wsframe.Ping:
 		return "ping", nil
-	case opcode == opPong:
+	case opcode == wsframe.Pong:
 		return "pong", nil
-	case opcode == 0 || head[0]&finBit == 0:
+	case opcode == wsframe.Continuation || !f.Final():
 		return marks + "part", nil
-	case opcode != opText:
+	case opcode != wsframe.Text:
 		return fmt.Sprintf("opcode %d", opcode), nil
 	}
-	return marks + c.event(payload), nil
+	return marks + c.event(f.Payload), nil
 }
 
 // event says what a text message is: the name of an event, and in what it is
@@ -298,15 +277,15 @@ func (c *rawClient) session() string {
 	case "FlowingSpeechSynthesizer":
 		c.directive("RunSynthesis", `{"text":"好。"}`)
 	case "SpeechTranscriber", "SpeechRecognizer":
-		c.send(finBit|opBinary, sound(100*time.Millisecond, 16000))
-		c.send(finBit|opBinary, silence(time.Second, 16000))
+		c.send(wsframe.Fin|wsframe.Binary, sound(100*time.Millisecond, 16000))
+		c.send(wsframe.Fin|wsframe.Binary, silence(time.Second, 16000))
 	}
 	sleep(2 * time.Second)
 	if names[1] != "" {
 		c.directive(names[1], "")
 	}
 	sleep(3 * time.Second)
-	c.send(finBit|opPing, nil)
+	c.send(wsframe.Fin|wsframe.Ping, nil)
 	sleep(5 * time.Second)
 	c.Close()
 	return <-done

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // misbehaviour is the fault of one connection, and how far it has come.
@@ -177,7 +178,7 @@ func (f *misbehaviour) deform(c *conn, m outgoing) {
 		c.write(m)
 	case Trickle:
 		first, data := f.frame(c, m)
-		for _, b := range appendFrame(nil, finBit|first, data) {
+		for _, b := range wsframe.Append(nil, wsframe.Fin|first, data) {
 			c.raw([]byte{b})
 			// A pong would fall between the bytes of the frame, so it waits too.
 			if c.over || !c.link.sleep(orDefault(f.Delay, time.Second)) {
@@ -191,10 +192,10 @@ func (f *misbehaviour) deform(c *conn, m outgoing) {
 	case Fragmented:
 		first, data := f.frame(c, m)
 		third := len(data) / 3
-		c.raw(appendFrame(nil, first, data[:third]))
-		c.raw(appendFrame(nil, finBit|opPing, []byte("nlstest")))
-		c.raw(appendFrame(nil, 0, data[third:2*third]))
-		c.raw(appendFrame(nil, finBit, data[2*third:]))
+		c.raw(wsframe.Append(nil, first, data[:third]))
+		c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Ping, []byte("nlstest")))
+		c.raw(wsframe.Append(nil, 0, data[third:2*third]))
+		c.raw(wsframe.Append(nil, wsframe.Fin, data[2*third:]))
 	default:
 		f.insert(c, m)
 		if !f.Only {
@@ -205,9 +206,9 @@ func (f *misbehaviour) deform(c *conn, m outgoing) {
 
 // frame returns the opcode and the payload of m, and counts it as sent.
 func (f *misbehaviour) frame(c *conn, m outgoing) (byte, []byte) {
-	opcode, data := byte(opBinary), m.audio
+	opcode, data := byte(wsframe.Binary), m.audio
 	if m.event != nil {
-		opcode = opText
+		opcode = wsframe.Text
 		data, _ = wire.Marshal(m.event)
 	}
 	c.sent = m
@@ -229,10 +230,10 @@ func (f *misbehaviour) insert(c *conn, m outgoing) {
 		data, _ := wire.Marshal(e)
 		return data
 	}
-	text := func(data string) { c.writeData(opText, []byte(data)) }
+	text := func(data string) { c.writeData(wsframe.Text, []byte(data)) }
 	broken := func(first byte, data []byte) {
-		c.count(opText, data)
-		c.raw(appendFrame(nil, first, data))
+		c.count(wsframe.Text, data)
+		c.raw(wsframe.Append(nil, first, data))
 	}
 	switch f.Do {
 	case NotJSON:
@@ -245,46 +246,39 @@ func (f *misbehaviour) insert(c *conn, m outgoing) {
 		text(`{"payload":{}}`)
 	case NullPayload:
 		e.Payload = json.RawMessage("null")
-		c.writeData(opText, encoded())
+		c.writeData(wsframe.Text, encoded())
 	case WrongTypes:
 		text(`{"header":{"namespace":1,"name":["` + e.Header.Name + `"],"status":"20000000","message_id":{},"task_id":null,"status_text":true}}`)
 	case UnknownName:
 		e.Header.Name = "SomethingNew"
-		c.writeData(opText, encoded())
+		c.writeData(wsframe.Text, encoded())
 	case WrongSpace:
 		e.Header.Namespace = "SpeechSomethingElse"
-		c.writeData(opText, encoded())
+		c.writeData(wsframe.Text, encoded())
 	case WrongTask:
 		e.Header.TaskID = wire.NewID()
-		c.writeData(opText, encoded())
+		c.writeData(wsframe.Text, encoded())
 	case InvalidUTF8:
 		e.Header.StatusText = "\x00"
 		text(strings.Replace(string(encoded()), `\u0000`, "\xff\xfe\xfd", 1))
 	case HugeText:
 		f.huge(c, e)
 	case Binary:
-		c.writeData(opBinary, make([]byte, 320))
+		c.writeData(wsframe.Binary, make([]byte, 320))
 	case BadOpcode:
-		broken(finBit|0x3, encoded())
+		broken(wsframe.Fin|0x3, encoded())
 	case ReservedBit:
-		broken(finBit|rsvBit|opText, encoded())
+		broken(wsframe.Fin|wsframe.Reserved|wsframe.Text, encoded())
 	case Masked:
 		data := encoded()
-		c.count(opText, data)
-		frame := appendHeader(nil, finBit|opText, len(data))
-		frame[1] |= maskBit
-		mask := [4]byte{0x12, 0x34, 0x56, 0x78}
-		frame = append(frame, mask[:]...)
-		for i, b := range data {
-			frame = append(frame, b^mask[i%4])
-		}
-		c.raw(frame)
+		c.count(wsframe.Text, data)
+		c.raw(wsframe.AppendMasked(nil, wsframe.Fin|wsframe.Text, data, [4]byte{0x12, 0x34, 0x56, 0x78}))
 	case Truncated:
-		frame := appendFrame(nil, finBit|opText, encoded())
+		frame := wsframe.Append(nil, wsframe.Fin|wsframe.Text, encoded())
 		c.raw(frame[:len(frame)/2])
 		c.hangUp()
 	case BigPing:
-		c.raw(appendFrame(nil, finBit|opPing, make([]byte, 126)))
+		c.raw(wsframe.Append(nil, wsframe.Fin|wsframe.Ping, make([]byte, 126)))
 	}
 }
 
@@ -297,8 +291,8 @@ func (f *misbehaviour) huge(c *conn, e *event) {
 	data, _ := wire.Marshal(e)
 	head, tail, _ := strings.Cut(string(data), filler)
 	size := orDefault(f.Code, 1) << 20
-	c.count(opText, []byte(head))
-	c.raw(append(appendHeader(nil, finBit|opText, len(head)+size+len(tail)), head...))
+	c.count(wsframe.Text, []byte(head))
+	c.raw(append(wsframe.AppendHeader(nil, wsframe.Fin|wsframe.Text, len(head)+size+len(tail)), head...))
 	chunk := []byte(strings.Repeat("x", 64<<10))
 	for ; size > 0 && !c.over; size -= len(chunk) {
 		c.raw(chunk)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
+
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // Strict makes nlstest panic when it is about to send what a Checker refuses,
@@ -51,7 +53,7 @@ type Checker struct {
 
 // Check returns an error if a client may not be able to take f, which comes after
 // the frames checked before.
-func (c *Checker) Check(f Frame) error {
+func (c *Checker) Check(f wsframe.Frame) error {
 	switch {
 	case c.phase == closed:
 		return fmt.Errorf("conformance: opcode %#x after a close frame", f.Opcode())
@@ -59,21 +61,21 @@ func (c *Checker) Check(f Frame) error {
 		return fmt.Errorf("conformance: reserved bits %#x", f.First)
 	case f.Masked:
 		return fmt.Errorf("conformance: masked frame from a server")
-	case f.Opcode() == Continuation || !f.Final():
+	case f.Opcode() == wsframe.Continuation || !f.Final():
 		return fmt.Errorf("conformance: fragmented message, which C++ cannot read")
 	case len(f.Payload) > maxFrame:
 		return fmt.Errorf("conformance: frame of %d bytes, Java reads %d", len(f.Payload), maxFrame)
-	case f.Opcode() >= Close && len(f.Payload) > 125:
+	case f.Opcode() >= wsframe.Close && len(f.Payload) > 125:
 		return fmt.Errorf("conformance: control frame of %d bytes", len(f.Payload))
-	case c.phase == failed && f.Opcode() != Close:
+	case c.phase == failed && f.Opcode() != wsframe.Close:
 		return fmt.Errorf("conformance: opcode %#x after TaskFailed", f.Opcode())
 	}
 	switch f.Opcode() {
-	case Text:
+	case wsframe.Text:
 		return c.text(f.Payload)
-	case Binary:
+	case wsframe.Binary:
 		return c.audio(f.Payload)
-	case Close:
+	case wsframe.Close:
 		c.phase = closed
 		if n := len(f.Payload); n == 1 || n > 2 && !utf8.Valid(f.Payload[2:]) {
 			return fmt.Errorf("conformance: close frame with a broken payload")
@@ -83,9 +85,9 @@ func (c *Checker) Check(f Frame) error {
 			}
 		}
 		return nil
-	case Pong:
+	case wsframe.Pong:
 		return nil
-	case Ping:
+	case wsframe.Ping:
 		return fmt.Errorf("conformance: ping from a server, over which C++ stalls")
 	default:
 		return fmt.Errorf("conformance: opcode %#x", f.Opcode())
@@ -95,7 +97,7 @@ func (c *Checker) Check(f Frame) error {
 // MustPass panics if b is not one frame that Check passes.
 func (c *Checker) MustPass(b []byte) {
 	r := bytes.NewReader(b)
-	f, err := ReadFrame(r)
+	f, err := wsframe.Read(r)
 	if err == nil && r.Len() > 0 {
 		err = fmt.Errorf("conformance: %d bytes after a frame", r.Len())
 	}

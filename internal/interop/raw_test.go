@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/internal/conformance"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // everyDialect runs f for each dialect, all at once.
@@ -258,8 +258,8 @@ func TestWirePythonPings(t *testing.T) {
 			s.binary(make([]byte, 6400))
 		case <-ping.C:
 			pings++
-			s.frame(conformance.Ping, nil)
-			if f := s.read(); f.Opcode() != conformance.Pong || len(f.Payload) != 0 {
+			s.frame(wsframe.Ping, nil)
+			if f := s.read(); f.Opcode() != wsframe.Pong || len(f.Payload) != 0 {
 				t.Fatalf("the answer to a ping is %#x %q", f.First, f.Payload)
 			}
 		}
@@ -275,8 +275,8 @@ func TestWirePingPayload(t *testing.T) {
 	everyDialect(t, "ping", "echoed", func(t *testing.T, d *dialect) {
 		s := open(t, g, newTap(t, g.URL).URL, d)
 		for _, payload := range []string{"", "x", strings.Repeat("y", 125)} {
-			s.frame(conformance.Ping, []byte(payload))
-			if f := s.read(); f.Opcode() != conformance.Pong || string(f.Payload) != payload {
+			s.frame(wsframe.Ping, []byte(payload))
+			if f := s.read(); f.Opcode() != wsframe.Pong || string(f.Payload) != payload {
 				t.Errorf("the answer to %q is %#x %q", payload, f.First, f.Payload)
 			}
 		}
@@ -307,7 +307,7 @@ func TestWireRefusals(t *testing.T) {
 	id := "0123456789abcdef0123456789abcdef"
 	withID := func(id string) func(*socket) {
 		return func(s *socket) {
-			s.frame(conformance.Text, []byte(s.directive(id, "StartRecognition", `{}`)))
+			s.frame(wsframe.Text, []byte(s.directive(id, "StartRecognition", `{}`)))
 		}
 	}
 	for _, test := range []struct {
@@ -339,7 +339,7 @@ func TestWireRefusals(t *testing.T) {
 		}, nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Missing message appkey!"},
 		{"no header", func(s *socket) {
 			s.taskID = strings.Repeat("0", 32)
-			s.frame(conformance.Text, []byte(`{"payload":{}}`))
+			s.frame(wsframe.Text, []byte(`{"payload":{}}`))
 		}, nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Missing message header!"},
 		{"Stop without audio", func(s *socket) {
 			s.start("SpeechRecognizer", "StartRecognition", `{}`)
@@ -387,9 +387,9 @@ func TestWireTextIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t)
 	s := open(t, g, newTap(t, g.URL).URL, &dialects[1])
-	s.frame(conformance.Text, []byte("{\"header\":\"\xff\"}"))
+	s.frame(wsframe.Text, []byte("{\"header\":\"\xff\"}"))
 	f := s.read()
-	if f.Opcode() != conformance.Close || binary.BigEndian.Uint16(f.Payload) != 1007 {
+	if f.Opcode() != wsframe.Close || binary.BigEndian.Uint16(f.Payload) != 1007 {
 		t.Errorf("got %#x %q", f.First, f.Payload)
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"github.com/nlsgo/nls/internal/conformance"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // dialect is what an official SDK that does not run here does on the wire
@@ -194,17 +194,17 @@ func (s *socket) frame(opcode byte, payload []byte) {
 	if !s.dialect.constant {
 		rand.Read(mask[:])
 	}
-	if _, err := s.conn.Write(conformance.AppendMasked(nil, conformance.Frame{First: 0x80 | opcode, Payload: payload}, mask)); err != nil {
+	if _, err := s.conn.Write(wsframe.AppendMasked(nil, 0x80|opcode, payload, mask)); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *socket) binary(payload []byte) { s.t.Helper(); s.frame(conformance.Binary, payload) }
+func (s *socket) binary(payload []byte) { s.t.Helper(); s.frame(wsframe.Binary, payload) }
 
 // send sends a directive; payload is JSON, or "" for none.
 func (s *socket) send(name, payload string) {
 	s.t.Helper()
-	s.frame(conformance.Text, []byte(s.directive(newID(), name, payload)))
+	s.frame(wsframe.Text, []byte(s.directive(newID(), name, payload)))
 }
 
 func (s *socket) directive(messageID, name, payload string) string {
@@ -234,13 +234,13 @@ func (s *socket) start(space, name, payload string) {
 }
 
 // read reads one frame.
-func (s *socket) read() conformance.Frame {
+func (s *socket) read() wsframe.Frame {
 	s.t.Helper()
-	f, err := conformance.ReadFrame(s.r)
+	f, err := wsframe.Read(s.r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if !f.Final() || f.Opcode() == conformance.Continuation || f.Opcode() == conformance.Ping || f.Masked {
+	if !f.Final() || f.Opcode() == wsframe.Continuation || f.Opcode() == wsframe.Ping || f.Masked {
 		s.t.Fatalf("frame %#x, which C++ cannot read", f.First)
 	}
 	return f
@@ -253,9 +253,9 @@ func (s *socket) until(name string) (events []event, audio []byte) {
 	for {
 		f := s.read()
 		switch f.Opcode() {
-		case conformance.Binary:
+		case wsframe.Binary:
 			audio = append(audio, f.Payload...)
-		case conformance.Text:
+		case wsframe.Text:
 			var e event
 			if err := json.Unmarshal(f.Payload, &e); err != nil {
 				s.t.Fatalf("%v: %s", err, f.Payload)
@@ -295,7 +295,7 @@ func (s *socket) wantClose(code int) {
 	if code != 0 {
 		want = binary.BigEndian.AppendUint16(nil, uint16(code))
 	}
-	if f.Opcode() != conformance.Close || !bytes.Equal(f.Payload, want) {
+	if f.Opcode() != wsframe.Close || !bytes.Equal(f.Payload, want) {
 		s.t.Errorf("got frame %#x %q, want close %d", f.First, f.Payload, code)
 	}
 	if _, err := s.r.ReadByte(); !errors.Is(err, io.EOF) {
@@ -310,7 +310,7 @@ func (s *socket) closeWithin(code int, patience time.Duration) {
 	if code != 0 {
 		payload = binary.BigEndian.AppendUint16(nil, uint16(code))
 	}
-	s.frame(conformance.Close, payload)
+	s.frame(wsframe.Close, payload)
 	s.conn.SetReadDeadline(time.Now().Add(patience))
 	s.wantClose(code)
 	s.conn.Close()

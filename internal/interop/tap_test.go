@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/conformance"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // tap passes connections on to a gateway and keeps every byte of them. When the
@@ -137,7 +138,7 @@ func (c *tapped) check(t *testing.T, number int) {
 	}
 	var checker conformance.Checker
 	for {
-		f, err := conformance.ReadFrame(r)
+		f, err := wsframe.Read(r)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return // half a frame may be what a client has dropped
 		}
@@ -163,11 +164,11 @@ func (c *tapped) directives(t *testing.T) (request *http.Request, directives []m
 		t.Fatal(err)
 	}
 	for {
-		f, err := conformance.ReadFrame(r)
+		f, err := wsframe.Read(r)
 		if err != nil {
 			return request, directives
 		}
-		if f.Opcode() != conformance.Text {
+		if f.Opcode() != wsframe.Text {
 			continue
 		}
 		var d map[string]any

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
 // peer is the server's end of a connection that says what a script tells it to.
@@ -61,15 +61,15 @@ func (p *peer) drain(r io.Reader) {
 	var pongs sync.WaitGroup
 	defer pongs.Wait()
 	for {
-		first, payload, err := readFrame(r)
+		f, err := wsframe.Read(r)
 		if err != nil {
 			return
 		}
-		if first == 0x89 && p.pongs {
-			pongs.Go(func() { p.frame(0x8a, payload) })
+		if f.Opcode() == wsframe.Ping && p.pongs {
+			pongs.Go(func() { p.frame(wsframe.Fin|wsframe.Pong, f.Payload) })
 		}
 		p.mu.Lock()
-		p.got = append(p.got, fmt.Sprintf("%x %x", first, payload[:min(len(payload), 8)]))
+		p.got = append(p.got, fmt.Sprintf("%x %x", f.First, f.Payload[:min(len(f.Payload), 8)]))
 		paused := p.paused
 		p.mu.Unlock()
 		if paused != nil {
@@ -121,12 +121,12 @@ func play(c net.Conn, gone chan struct{}, pongs bool, script func(*peer)) {
 		base64.StdEncoding.EncodeToString(accept[:])); err != nil {
 		return
 	}
-	_, start, err := readFrame(r)
+	start, err := wsframe.Read(r)
 	if err != nil {
 		return
 	}
 	p := &peer{Conn: c, gone: gone, pongs: pongs, writing: make(chan struct{}, 1)}
-	if _, after, ok := strings.Cut(string(start), `"task_id":"`); ok && len(after) > 32 {
+	if _, after, ok := strings.Cut(string(start.Payload), `"task_id":"`); ok && len(after) > 32 {
 		p.taskID = after[:32]
 	}
 	var drained sync.WaitGroup
@@ -144,47 +144,10 @@ func (p *peer) sent() []string {
 	return slices.Clone(p.got)
 }
 
-// readFrame reads one masked frame.
-func readFrame(r io.Reader) (first byte, payload []byte, err error) {
-	h := make([]byte, 14)
-	if _, err := io.ReadFull(r, h[:2]); err != nil {
-		return 0, nil, err
-	}
-	first, n, long := h[0], uint64(h[1]&0x7f), 0
-	switch n {
-	case 126:
-		long = 2
-	case 127:
-		long = 8
-	}
-	if _, err := io.ReadFull(r, h[:long+4]); err != nil {
-		return 0, nil, err
-	}
-	if long > 0 {
-		n = 0
-		for _, b := range h[:long] {
-			n = n<<8 | uint64(b)
-		}
-	}
-	mask := h[long : long+4]
-	payload = make([]byte, n)
-	if _, err := io.ReadFull(r, payload); err != nil {
-		return 0, nil, err
-	}
-	for i := range payload {
-		payload[i] ^= mask[i%4]
-	}
-	return first, payload, nil
-}
-
 // frame writes a frame whose first byte is first. It returns false if the client
 // has gone.
 func (p *peer) frame(first byte, payload []byte) bool {
-	h := []byte{first, byte(len(payload))}
-	if len(payload) > 125 {
-		h = binary.BigEndian.AppendUint16([]byte{first, 126}, uint16(len(payload)))
-	}
-	return p.bytes(append(h, payload...))
+	return p.bytes(wsframe.Append(nil, first, payload))
 }
 
 // bytes writes bytes.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // What writers do to each other: callers that send, the answers to the peer's
@@ -178,6 +179,40 @@ func TestPingsOfThePeerAreAnsweredBetweenMessages(t *testing.T) {
 		pongs := slices.DeleteFunc(p.sent(), func(m string) bool { return !strings.HasPrefix(m, "8a") })
 		if want := []string{"8a 30", "8a 31", "8a 32", "8a 33", "8a 34"}; !slices.Equal(pongs, want) {
 			t.Errorf("pongs %q", pongs)
+		}
+	})
+}
+
+// masks is a connection that notes the masks of the audio that is written.
+type masks struct {
+	net.Conn
+	seen map[[4]byte]bool
+}
+
+func (c masks) Write(b []byte) (int, error) {
+	if b[0] == 0x82 {
+		c.seen[[4]byte(b[2:])] = true
+	}
+	return c.Conn.Write(b)
+}
+
+func TestEachMessageHasAMaskOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nlstest.Options{})
+		seen := map[[4]byte]bool{}
+		dial := f.cfg.NetDialContext
+		f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return masks{conn, seen}, err
+		}
+		f.mustStart()
+		for range 100 {
+			if err := f.s.SendBinary(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(seen) < 99 {
+			t.Errorf("%d masks in 100 messages", len(seen))
 		}
 	})
 }
