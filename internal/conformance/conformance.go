@@ -4,7 +4,7 @@
 // It also checks the order of events and the fields of their payloads.
 //
 // It is for tests. It shares no code with the gateway, whose mistakes it would
-// repeat.
+// repeat, but that of frames, which gorilla/websocket and the official SDKs read.
 package conformance
 
 import (
