@@ -5,6 +5,7 @@ module github.com/nlsgo/nls/internal/bench
 go 1.26
 
 require (
+	github.com/aliyun/alibabacloud-nls-go-sdk v1.1.1
 	github.com/gorilla/websocket v1.5.3
 	github.com/nlsgo/nls v0.0.0
 )
@@ -17,6 +18,7 @@ require (
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.2 // indirect
 	github.com/opentracing/opentracing-go v1.2.1-0.20220228012449-10b1cf09e00b // indirect
+	github.com/satori/go.uuid v1.2.0 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 )
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,16 +15,9 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/gorilla/websocket"
-
-	"github.com/nlsgo/nls"
 )
 
 var idleSessions = flag.Int("idle-sessions", 2000, "idle sessions to open")
-
-// gateway is the first line that nlsgateway prints.
-type gateway struct{ URL, AppKey, Token string }
 
 // startGateway runs nlsgateway as a process of its own, so that its memory is
 // not ours.
@@ -61,8 +53,8 @@ func startGateway(t *testing.T) gateway {
 }
 
 // An idle session of ours costs little more than a bare gorilla connection with
-// a goroutine that reads it. Both are measured as resident memory, each in a
-// process of its own.
+// a goroutine that reads it. Each is measured as resident memory, in a process of
+// its own, and so is one of the official SDK, for comparison.
 func TestIdleSessionMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
@@ -74,7 +66,7 @@ func TestIdleSessionMemory(t *testing.T) {
 	g := startGateway(t)
 	env, _ := json.Marshal(g)
 	kib := map[string]float64{}
-	for _, mode := range []string{"gorilla", "nls", "gorilla", "nls"} {
+	for _, mode := range []string{"gorilla", "nls", "gorilla", "nls", "official"} {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestIdleSessionMemory$", "-idle-sessions", strconv.Itoa(*idleSessions))
 		cmd.Env = append(os.Environ(), "NLS_BENCH_IDLE="+mode, "NLS_BENCH_GATEWAY="+string(env))
 		out, err := cmd.Output()
@@ -92,7 +84,7 @@ func TestIdleSessionMemory(t *testing.T) {
 		}
 	}
 	ratio := kib["nls"] / kib["gorilla"]
-	t.Logf("ratio %.3f", ratio)
+	t.Logf("ratio %.3f; the official SDK's %.3f", ratio, kib["official"]/kib["gorilla"])
 	if ratio > 1.25 {
 		t.Errorf("an idle session costs %.2f times a bare connection, want at most 1.25", ratio)
 	}
@@ -103,11 +95,8 @@ func measureIdle(t *testing.T, mode string) {
 	if err := json.Unmarshal([]byte(os.Getenv("NLS_BENCH_GATEWAY")), &g); err != nil {
 		t.Fatal(err)
 	}
-	open := openGorilla(t, g)
-	if mode == "nls" {
-		open = openNLS(t, g)
-	}
-	close := open() // what is made once is not the session's
+	open := clients[mode](g)
+	first := open() // what is made once is not the session's
 	before := resident(t)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
@@ -121,49 +110,8 @@ func measureIdle(t *testing.T, mode string) {
 	wg.Wait()
 	after := resident(t)
 	fmt.Printf("KIB %.3f\n", float64(after-before)/float64(*idleSessions))
-	close()
+	first.close()
 	os.Exit(0) // the connections end with the process
-}
-
-func openNLS(t *testing.T, g gateway) func() func() {
-	c, err := nls.NewClient(nls.Config{URL: g.URL, AppKey: g.AppKey, Token: g.Token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() func() {
-		tr := c.NewTranscriber(nls.TranscriberHandlers{OnSentenceEnd: func(*nls.Sentence) {}})
-		if err := tr.Start(t.Context(), nls.TranscriptionParams{}); err != nil {
-			panic(err)
-		}
-		return tr.Shutdown
-	}
-}
-
-func openGorilla(t *testing.T, g gateway) func() func() {
-	d := websocket.Dialer{WriteBufferSize: 16 << 10, WriteBufferPool: new(sync.Pool)}
-	return func() func() {
-		conn, _, err := d.Dial(g.URL, http.Header{"X-NLS-Token": {g.Token}})
-		if err != nil {
-			panic(err)
-		}
-		const id = "0123456789abcdef0123456789abcdef"
-		start := `{"header":{"appkey":"` + g.AppKey + `","message_id":"` + id + `","task_id":"` + id +
-			`","namespace":"SpeechTranscriber","name":"StartTranscription"},"payload":{"format":"pcm","sample_rate":16000}}`
-		if err := conn.WriteMessage(websocket.TextMessage, []byte(start)); err != nil {
-			panic(err)
-		}
-		if _, _, err := conn.ReadMessage(); err != nil {
-			panic(err)
-		}
-		go func() {
-			for {
-				if _, _, err := conn.ReadMessage(); err != nil {
-					return
-				}
-			}
-		}()
-		return func() { conn.Close() }
-	}
 }
 
 // resident is the resident memory of this process in KiB, after the collector
