@@ -154,7 +154,7 @@ func newRecognitionResult(e Event) *RecognitionResult {
 // reason once the session has failed.
 //
 // Send 20 to 200 ms of audio at a time, about as fast as it plays. More than
-// 16 KiB is sent as several messages.
+// 16 KiB is sent as several messages. SendAudio allocates nothing.
 func (r *Recognizer) SendAudio(data []byte) error { return r.o.core.SendBinary(data) }
 
 // Stop tells the service that the audio is over and blocks until OnCompleted
