@@ -246,7 +246,7 @@ func Retryable(err error) bool {
 		return e.Status/10000000 == 5
 	}
 	if e, ok := errors.AsType[*HandshakeError](err); ok {
-		return e.HTTPStatus == 408 || e.HTTPStatus == 429 || e.HTTPStatus/100 == 5
+		return retryableHTTP(e.HTTPStatus)
 	}
 	if e, ok := errors.AsType[*CloseError](err); ok {
 		switch {
@@ -264,8 +264,14 @@ func Retryable(err error) bool {
 	return retryableDial(err)
 }
 
-// retryableDial is Retryable for errors that come from package net and below.
+func retryableHTTP(status int) bool { return status == 408 || status == 429 || status/100 == 5 }
+
+// retryableDial is Retryable for errors that come from package net and below, and
+// from a proxy.
 func retryableDial(err error) bool {
+	if e, ok := errors.AsType[*session.ProxyError](err); ok {
+		return retryableHTTP(e.HTTPStatus)
+	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return !e.IsNotFound
 	}

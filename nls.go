@@ -105,7 +105,7 @@ type Config struct {
 
 	// TLSConfig, Proxy and NetDialContext customise the connection, as the
 	// fields of the same names in net/http.Transport do. A nil Proxy means
-	// http.ProxyFromEnvironment.
+	// http.ProxyFromEnvironment. Proxies are http, https or socks5 URLs.
 	TLSConfig      *tls.Config
 	Proxy          func(*http.Request) (*url.URL, error)
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)

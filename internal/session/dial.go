@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +16,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// readLimit is the longest message that is read. The service sends frames of at
-// most 64 KiB (protocol §1.8).
+// readLimit is the longest message that is read, and the longest answer to the
+// handshake. The service sends frames of at most 64 KiB (protocol §1.8).
 const readLimit = 1 << 20
 
 // readBuffer is the size of a connection's read buffer, which each session keeps.
@@ -32,24 +31,10 @@ var noWriteBuffers sync.Pool
 // dial opens the connection of t. The caller sees ctx's end as an error of the
 // network and has to look at ctx itself.
 func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.Conn, net.Conn, error) {
-	// gorilla's handshake ends at a deadline of ctx but not when ctx is
-	// cancelled, so the connection is closed under it.
-	var raw net.Conn
-	var unwatch func() bool
-	netDial := t.cfg.NetDialContext
-	if netDial == nil {
-		netDial = new(net.Dialer).DialContext
-	}
+	r := route{cfg: t.cfg}
 	d := websocket.Dialer{
-		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := netDial(ctx, network, addr)
-			if err == nil {
-				raw = rawConn(c)
-				unwatch = context.AfterFunc(ctx, func() { raw.Close() })
-			}
-			return c, err
-		},
-		Proxy:           t.cfg.Proxy,
+		NetDialContext:  r.dial,
+		Proxy:           r.proxyFor,
 		TLSClientConfig: t.cfg.TLSConfig,
 		ReadBufferSize:  readBuffer,
 		WriteBufferPool: &noWriteBuffers,
@@ -69,7 +54,7 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 	}
 	start := time.Now()
 	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL.Value(), header)
-	if unwatch != nil && !unwatch() && err == nil {
+	if r.unwatch != nil && !r.unwatch() && err == nil {
 		conn.NetConn().Close()
 		err = ctx.Err()
 	}
@@ -80,8 +65,8 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 	if resp != nil {
 		info.StatusCode = resp.StatusCode
 	}
-	if raw != nil {
-		info.RemoteAddr = raw.RemoteAddr()
+	if r.raw != nil {
+		info.RemoteAddr = r.raw.RemoteAddr()
 	}
 	if t.p.Hooks != nil {
 		t.p.Hooks.DialDone(info)
@@ -89,8 +74,9 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 	if err != nil {
 		return nil, nil, err
 	}
+	r.bounded.left = -1
 	conn.SetReadLimit(readLimit)
-	return conn, raw, nil
+	return conn, r.raw, nil
 }
 
 // dialError tells a refusal and a broken answer from a broken network.
@@ -104,15 +90,6 @@ func (t *task) dialError(err error, resp *http.Response, answered bool) error {
 		return &HandshakeError{Err: t.redactError(err)}
 	}
 	return fmt.Errorf("nls: dial: %w", t.redactError(err))
-}
-
-// rawConn is the connection to close when nothing may block: tls.Conn.Close
-// waits up to five seconds to say goodbye on a full socket.
-func rawConn(c net.Conn) net.Conn {
-	if t, ok := c.(*tls.Conn); ok {
-		return t.NetConn()
-	}
-	return c
 }
 
 // queryToken is the token in the query of a URL, which browsers use for want of

@@ -1,0 +1,152 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// route is the way to the gateway, for one attempt to dial. HTTP proxies are
+// spoken to here and not by gorilla, which panics over an answer without a reason
+// phrase and knows none that want TLS. SOCKS is gorilla's.
+type route struct {
+	cfg     *Config
+	proxy   *url.URL     // an HTTP one
+	raw     net.Conn     // the connection to close when nothing may block
+	bounded *boundedConn // the same, as it is read
+	unwatch func() bool
+}
+
+// proxyFor is the Proxy of a websocket.Dialer. It is called before dial is.
+func (r *route) proxyFor(req *http.Request) (*url.URL, error) {
+	if r.cfg.Proxy == nil {
+		return nil, nil
+	}
+	u, err := r.cfg.Proxy(req)
+	if err == nil && u != nil && (u.Scheme == "http" || u.Scheme == "https") {
+		r.proxy = u
+		return nil, nil
+	}
+	return u, err
+}
+
+// dial is the NetDialContext of a websocket.Dialer. Gorilla's handshake ends at a
+// deadline of ctx but not when ctx is cancelled, so the connection is closed under
+// it unless unwatch is called before.
+func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	netDial := r.cfg.NetDialContext
+	if netDial == nil {
+		netDial = new(net.Dialer).DialContext
+	}
+	first := addr
+	if r.proxy != nil {
+		first = proxyAddr(r.proxy)
+	}
+	c, err := netDial(ctx, network, first)
+	if err != nil {
+		return nil, err
+	}
+	r.raw = rawConn(c)
+	r.unwatch = context.AfterFunc(ctx, func() { r.raw.Close() })
+	r.bounded = &boundedConn{Conn: c, left: readLimit}
+	if r.proxy == nil {
+		return r.bounded, nil
+	}
+	through, err := tunnel(ctx, r.bounded, r.proxy, r.cfg.TLSConfig, addr)
+	if err != nil {
+		r.raw.Close()
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	return through, nil
+}
+
+// boundedConn is a connection of which at most left bytes are read while it is
+// opened: nothing else bounds the headers of an HTTP response.
+type boundedConn struct {
+	net.Conn
+	left int // negative once it is open
+}
+
+var errTooLong = errors.New("the answer is too long")
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.left < 0 {
+		return c.Conn.Read(p)
+	}
+	if c.left == 0 {
+		return 0, errTooLong
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// rawConn is the connection to close when nothing may block: tls.Conn.Close
+// waits up to five seconds to say goodbye on a full socket.
+func rawConn(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
+}
+
+// ProxyError is an answer to CONNECT that is not 200.
+type ProxyError struct{ HTTPStatus int }
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("HTTP %d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))
+}
+
+// proxyAddr is the address of the proxy at u.
+func proxyAddr(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// tunnel makes c, a connection to the proxy at u, one to addr. It does not look
+// at ctx but in the handshake of TLS: the caller closes c when ctx ends.
+func tunnel(ctx context.Context, c net.Conn, u *url.URL, cfg *tls.Config, addr string) (net.Conn, error) {
+	if u.Scheme == "https" {
+		cfg = cfg.Clone()
+		if cfg == nil {
+			cfg = &tls.Config{}
+		}
+		cfg.ServerName, cfg.NextProtos = u.Hostname(), nil // those that are set are for the gateway
+		t := tls.Client(c, cfg)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		c = t
+	}
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
+	}
+	if err := req.Write(c); err != nil {
+		return nil, err
+	}
+	// What is behind the proxy says nothing before it is spoken to, so there is
+	// nothing in the buffer that would be lost.
+	resp, err := http.ReadResponse(bufio.NewReader(c), req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, &ProxyError{resp.StatusCode}
+	}
+	return c, nil
+}

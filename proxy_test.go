@@ -1,0 +1,295 @@
+package nls_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest"
+)
+
+// proxy is a proxy that opens tunnels. An HTTP one answers CONNECT with status
+// instead if that is not 200, and with silence if it is zero.
+type proxy struct {
+	*httptest.Server
+	status int
+
+	mu       sync.Mutex
+	connects []*http.Request
+	serving  sync.WaitGroup
+}
+
+func newProxy(t *testing.T, scheme string, status int) *proxy {
+	p := &proxy{status: status}
+	p.Server = httptest.NewUnstartedServer(p)
+	if scheme == "https" {
+		p.StartTLS()
+	} else {
+		p.Start()
+	}
+	t.Cleanup(func() {
+		p.CloseClientConnections()
+		p.Close()
+		p.serving.Wait() // which Close does not, for what was hijacked
+	})
+	return p
+}
+
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.serving.Add(1)
+	defer p.serving.Done()
+	p.mu.Lock()
+	p.connects = append(p.connects, r)
+	p.mu.Unlock()
+	switch {
+	case p.status == 0:
+		<-r.Context().Done()
+	case p.status != http.StatusOK || r.Method != http.MethodConnect:
+		w.WriteHeader(p.status)
+	default:
+		service, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		client, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			service.Close()
+			return
+		}
+		_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+		tunnel(client, service)
+	}
+}
+
+// tunnel passes on what either side says until one of them has gone.
+func tunnel(a, b net.Conn) {
+	var wg sync.WaitGroup
+	pass := func(dst, src net.Conn) {
+		_, _ = io.Copy(dst, src)
+		dst.Close()
+		src.Close()
+	}
+	wg.Go(func() { pass(a, b) })
+	pass(b, a)
+	wg.Wait()
+}
+
+// use makes the sessions of cfg go through p.
+func (p *proxy) use(cfg *nls.Config) {
+	u, _ := url.Parse(p.URL)
+	u.User = url.UserPassword("guest", "sesame")
+	cfg.Proxy = http.ProxyURL(u)
+	if u.Scheme == "https" {
+		if cfg.TLSConfig == nil {
+			cfg.TLSConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+		}
+		cfg.TLSConfig.RootCAs.AddCert(p.Certificate())
+	}
+}
+
+func TestSessionsGoThroughAProxy(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		for _, opts := range []nlstest.Options{{}, {TLS: true}} {
+			t.Run(fmt.Sprintf("%s, TLS beyond it %v", scheme, opts.TLS), func(t *testing.T) {
+				server := nlstest.NewServer(opts)
+				defer server.Close()
+				p := newProxy(t, scheme, http.StatusOK)
+				client := clientOf(t, server, p.use)
+				for _, product := range products {
+					s := product.new(client)
+					if err := s.run(t.Context()); err != nil {
+						t.Fatalf("%s: %v", product.name, err)
+					}
+					<-s.Done()
+					if text := s.result(t, client); text != spoken {
+						t.Errorf("%s: the result is %q", product.name, text)
+					}
+				}
+				gateway, _ := url.Parse(server.URL)
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				for _, r := range p.connects {
+					user := http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
+					name, password, _ := user.BasicAuth()
+					if r.Method != http.MethodConnect || r.Host != gateway.Host || name != "guest" || password != "sesame" {
+						t.Errorf("the proxy got %s %s from %q", r.Method, r.Host, name)
+					}
+				}
+				if len(p.connects) < len(products) {
+					t.Errorf("%d connections through the proxy", len(p.connects))
+				}
+			})
+		}
+	}
+}
+
+func TestSessionsGoThroughASOCKSProxy(t *testing.T) {
+	server := nlstest.NewServer(nlstest.Options{TLS: true})
+	defer server.Close()
+	gateway, _ := url.Parse(server.URL)
+	addr := listen(t, func(c net.Conn) {
+		// RFC 1928: methods, the choice of none; a request, its grant.
+		head := make([]byte, 2)
+		_, _ = io.ReadFull(c, head)
+		_, _ = io.CopyN(io.Discard, c, int64(head[1]))
+		_, _ = c.Write([]byte{5, 0})
+		_, _ = io.CopyN(io.Discard, c, 4+4+2)
+		service, err := net.Dial("tcp", gateway.Host)
+		if err != nil {
+			c.Close()
+			return
+		}
+		_, _ = c.Write([]byte{5, 0, 0, 1, 127, 0, 0, 1, 0, 0})
+		tunnel(c, service)
+	})
+	s := newRecognizerSubject(clientOf(t, server, func(cfg *nls.Config) {
+		cfg.Proxy = http.ProxyURL(&url.URL{Scheme: "socks5", Host: addr})
+	}))
+	if err := s.run(t.Context()); err != nil || s.text.String() != spoken {
+		t.Errorf("%q, %v", &s.text, err)
+	}
+}
+
+// listen serves one connection and returns its address.
+func listen(t *testing.T, serve func(net.Conn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	t.Cleanup(func() {
+		l.Close()
+		<-served
+	})
+	go func() {
+		defer close(served)
+		if c, err := l.Accept(); err == nil {
+			serve(c)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestAProxyThatDoesNotAnswerIsBounded(t *testing.T) {
+	server := nlstest.NewServer(nlstest.Options{TLS: true})
+	defer server.Close()
+	p := newProxy(t, "http", 0)
+	for name, c := range map[string]struct {
+		end  func(*nls.Recognizer, context.CancelFunc)
+		want error
+	}{
+		"cancelled": {func(_ *nls.Recognizer, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		"Shutdown":  {func(r *nls.Recognizer, _ context.CancelFunc) { r.Shutdown() }, nls.ErrShutdown},
+		"timeout":   {func(*nls.Recognizer, context.CancelFunc) {}, nls.ErrStartTimeout},
+	} {
+		rec := clientOf(t, server, p.use).NewRecognizer(nls.RecognizerHandlers{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		trace := &nls.Trace{DialStart: func(nls.TraceDial) { c.end(rec, cancel) }}
+		begin := time.Now()
+		err := rec.Start(nls.WithTrace(ctx, trace), nls.RecognitionParams{Timeout: 100 * time.Millisecond})
+		if !errors.Is(err, c.want) || nls.TaskID(err) != "" || time.Since(begin) > 5*time.Second {
+			t.Errorf("%s: Start = %v after %v", name, err, time.Since(begin))
+		}
+	}
+}
+
+func TestAProxyThatRefusesIsNoRefusalOfTheService(t *testing.T) {
+	server := nlstest.NewServer(nlstest.Options{})
+	defer server.Close()
+	for status, retryable := range map[int]bool{
+		http.StatusForbidden: false, http.StatusProxyAuthRequired: false, http.StatusTooManyRequests: true, http.StatusBadGateway: true,
+	} {
+		p := newProxy(t, "http", status)
+		rec := clientOf(t, server, p.use).NewRecognizer(nls.RecognizerHandlers{
+			OnError: func(e *nls.ErrorEvent) { t.Errorf("OnError(%v)", e) },
+			OnClose: func(e *nls.CloseEvent) { t.Errorf("OnClose(%v)", e) },
+		})
+		err := rec.Start(t.Context(), nls.RecognitionParams{})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint("proxy: HTTP ", status)) || rec.Err() != err {
+			t.Fatalf("%d: Start = %v, Err = %v", status, err, rec.Err())
+		}
+		if errors.Is(err, nls.ErrAccessDenied) || nls.Retryable(err) != retryable {
+			t.Errorf("%d: ErrAccessDenied %v, Retryable %v", status, errors.Is(err, nls.ErrAccessDenied), nls.Retryable(err))
+		}
+	}
+}
+
+// The answer to a handshake is HTTP from a stranger, be it the gateway's or a
+// proxy's.
+func TestAStrangeAnswerToTheHandshakeIsAnError(t *testing.T) {
+	const endless = 64 * mib
+	for name, c := range map[string]struct {
+		answer func(net.Conn)
+		want   string // in the error
+	}{
+		"no reason phrase": {func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 403\r\n\r\n") }, "HTTP 403"},
+		"no HTTP":          {func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n\r\n") }, "malformed HTTP"},
+		"nothing":          {func(c net.Conn) {}, "EOF"},
+		"an endless line": {func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
+			_, _ = io.Copy(c, io.LimitReader(forever{}, endless))
+		}, "too long"},
+		"endless lines": {func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+			lines := strings.Repeat("X: y\r\n", 10_000)
+			for sent := 0; sent < endless; sent += len(lines) {
+				if _, err := io.WriteString(c, lines); err != nil {
+					return
+				}
+			}
+		}, ""},
+	} {
+		for _, who := range []string{"gateway", "proxy"} {
+			t.Run(who+", "+name, func(t *testing.T) {
+				addr := listen(t, func(conn net.Conn) {
+					defer conn.Close()
+					if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+						c.answer(conn)
+					}
+				})
+				cfg := nls.Config{AppKey: "key", Token: "token", URL: "ws://" + addr}
+				if who == "proxy" {
+					cfg.URL, cfg.Proxy = "ws://gateway.example", http.ProxyURL(&url.URL{Scheme: "http", Host: addr})
+				}
+				client, err := nls.NewClient(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec := client.NewRecognizer(nls.RecognizerHandlers{})
+				peak := peakHeap(func() { err = rec.Start(t.Context(), nls.RecognitionParams{}) })
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("Start = %v", err)
+				}
+				if peak > 8*mib && !testing.Short() {
+					t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
+				}
+			})
+		}
+	}
+}
+
+// forever is a reader of the same byte.
+type forever struct{}
+
+func (forever) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
