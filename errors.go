@@ -88,7 +88,7 @@ type HandshakeError struct {
 
 func (e *HandshakeError) Error() string {
 	switch {
-	case e.HTTPStatus == 0:
+	case e.HTTPStatus == 0, e.HTTPStatus == 101: // no refusal, but no websocket either
 		return fmt.Sprintf("nls: handshake: %v", e.Err)
 	case e.Body == "":
 		return fmt.Sprintf("nls: handshake refused: HTTP %d", e.HTTPStatus)

@@ -1,7 +1,6 @@
 package nls_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -164,27 +163,6 @@ func TestSessionsGoThroughASOCKSProxy(t *testing.T) {
 	}
 }
 
-// listen serves one connection and returns its address.
-func listen(t *testing.T, serve func(net.Conn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	t.Cleanup(func() {
-		l.Close()
-		<-served
-	})
-	go func() {
-		defer close(served)
-		if c, err := l.Accept(); err == nil {
-			serve(c)
-		}
-	}()
-	return l.Addr().String()
-}
-
 func TestAProxyThatDoesNotAnswerIsBounded(t *testing.T) {
 	server := nlstest.NewServer(nlstest.Options{TLS: true})
 	defer server.Close()
@@ -228,68 +206,4 @@ func TestAProxyThatRefusesIsNoRefusalOfTheService(t *testing.T) {
 			t.Errorf("%d: ErrAccessDenied %v, Retryable %v", status, errors.Is(err, nls.ErrAccessDenied), nls.Retryable(err))
 		}
 	}
-}
-
-// The answer to a handshake is HTTP from a stranger, be it the gateway's or a
-// proxy's.
-func TestAStrangeAnswerToTheHandshakeIsAnError(t *testing.T) {
-	const endless = 64 * mib
-	for name, c := range map[string]struct {
-		answer func(net.Conn)
-		want   string // in the error
-	}{
-		"no reason phrase": {func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 403\r\n\r\n") }, "HTTP 403"},
-		"no HTTP":          {func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n\r\n") }, "malformed HTTP"},
-		"nothing":          {func(c net.Conn) {}, "EOF"},
-		"an endless line": {func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
-			_, _ = io.Copy(c, io.LimitReader(forever{}, endless))
-		}, "too long"},
-		"endless lines": {func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
-			lines := strings.Repeat("X: y\r\n", 10_000)
-			for sent := 0; sent < endless; sent += len(lines) {
-				if _, err := io.WriteString(c, lines); err != nil {
-					return
-				}
-			}
-		}, ""},
-	} {
-		for _, who := range []string{"gateway", "proxy"} {
-			t.Run(who+", "+name, func(t *testing.T) {
-				addr := listen(t, func(conn net.Conn) {
-					defer conn.Close()
-					if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-						c.answer(conn)
-					}
-				})
-				cfg := nls.Config{AppKey: "key", Token: "token", URL: "ws://" + addr}
-				if who == "proxy" {
-					cfg.URL, cfg.Proxy = "ws://gateway.example", http.ProxyURL(&url.URL{Scheme: "http", Host: addr})
-				}
-				client, err := nls.NewClient(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				rec := client.NewRecognizer(nls.RecognizerHandlers{})
-				peak := peakHeap(func() { err = rec.Start(t.Context(), nls.RecognitionParams{}) })
-				if err == nil || !strings.Contains(err.Error(), c.want) {
-					t.Errorf("Start = %v", err)
-				}
-				if peak > 8*mib && !testing.Short() {
-					t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-				}
-			})
-		}
-	}
-}
-
-// forever is a reader of the same byte.
-type forever struct{}
-
-func (forever) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
 }

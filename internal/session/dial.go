@@ -16,8 +16,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// readLimit is the longest message that is read, and the longest answer to the
-// handshake. The service sends frames of at most 64 KiB (protocol §1.8).
+// readLimit is the longest message that is read. The service sends frames of at
+// most 64 KiB (protocol §1.8).
 const readLimit = 1 << 20
 
 // readBuffer is the size of a connection's read buffer, which each session keeps.
@@ -27,6 +27,8 @@ const readBuffer = 1 << 10
 // noWriteBuffers keeps gorilla from giving each connection a write buffer of its
 // own. It takes one for messages, and those are not written through it.
 var noWriteBuffers sync.Pool
+
+var errExtension = errors.New("the service chose an extension that was not offered")
 
 // dial opens the connection of t. The caller sees ctx's end as an error of the
 // network and has to look at ctx itself.
@@ -58,8 +60,14 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 		conn.NetConn().Close()
 		err = ctx.Err()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		err = t.dialError(err, resp, answered)
+	case resp.Header.Get("Sec-Websocket-Extensions") != "":
+		// Gorilla would inflate messages without a bound. RFC 6455 §4.1 says to
+		// fail the connection.
+		r.raw.Close()
+		err = &HandshakeError{HTTPStatus: resp.StatusCode, Err: errExtension}
 	}
 	info.Duration, info.Err = time.Since(start), err
 	if resp != nil {

@@ -54,7 +54,7 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	}
 	r.raw = rawConn(c)
 	r.unwatch = context.AfterFunc(ctx, func() { r.raw.Close() })
-	r.bounded = &boundedConn{Conn: c, left: readLimit}
+	r.bounded = &boundedConn{Conn: c, left: handshakeLimit}
 	if r.proxy == nil {
 		return r.bounded, nil
 	}
@@ -65,6 +65,10 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	}
 	return through, nil
 }
+
+// handshakeLimit is what may be read before the connection is open: certificates
+// and headers, of the gateway and of a proxy, some ten times over.
+const handshakeLimit = 256 << 10
 
 // boundedConn is a connection of which at most left bytes are read while it is
 // opened: nothing else bounds the headers of an HTTP response.
