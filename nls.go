@@ -81,7 +81,8 @@ type Config struct {
 	SecurityToken   string // with a temporary (STS) access key
 
 	// TokenOptions says where an access key gets its tokens. Nil means the
-	// token host of Region, through Proxy, TLSConfig and NetDialContext.
+	// token host of Region. A nil Transport goes through Proxy, TLSConfig and
+	// NetDialContext.
 	// A TokenSource is used as it is: wrap it in CacheTokens if it does I/O.
 	TokenOptions *TokenOptions
 
@@ -272,18 +273,19 @@ func NewClient(cfg Config) (*Client, error) {
 
 // tokenOptions are the TokenOptions of an access key in the Config.
 func (c *client) tokenOptions() *TokenOptions {
+	o := TokenOptions{Region: c.cfg.Region}
 	if c.cfg.TokenOptions != nil {
-		return c.cfg.TokenOptions
+		o = *c.cfg.TokenOptions
 	}
-	return &TokenOptions{
-		Region: c.cfg.Region,
-		Transport: &http.Transport{
+	if o.Transport == nil {
+		o.Transport = &http.Transport{
 			Proxy:             c.cfg.Proxy,
 			TLSClientConfig:   c.tls,
 			DialContext:       c.cfg.NetDialContext,
 			DisableKeepAlives: true, // lookups are hours apart, and a Client needs no closing
-		},
+		}
 	}
+	return &o
 }
 
 // orDefault returns v, or def if v is zero.

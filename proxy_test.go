@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,6 +135,28 @@ func TestSessionsGoThroughAProxy(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestTokenLookupsGoThroughTheProxyToo(t *testing.T) {
+	server := nlstest.NewServer(nlstest.Options{TLS: true})
+	defer server.Close()
+	p := newProxy(t, "http", http.StatusOK)
+	client := clientOf(t, server, p.use, func(cfg *nls.Config) {
+		cfg.Token, cfg.TokenOptions.Transport = "", nil
+	})
+	if err := newRecognizerSubject(client).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var hosts []string
+	for _, r := range p.connects {
+		hosts = append(hosts, r.Host)
+	}
+	gateway, _ := url.Parse(server.URL)
+	if want := []string{server.Config().TokenOptions.Endpoint, gateway.Host}; !slices.Equal(hosts, want) {
+		t.Errorf("connections to %q, want %q", hosts, want)
 	}
 }
 

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http"
 	"os"
-	"strings"
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/nlstest"
@@ -41,7 +39,6 @@ func (p *program) connect() error {
 
 // trust applies -ca and -token-endpoint.
 func (p *program) trust(cfg *nls.Config) error {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if p.ca != "" {
 		pem, err := os.ReadFile(p.ca)
 		if err != nil {
@@ -52,11 +49,9 @@ func (p *program) trust(cfg *nls.Config) error {
 			return fmt.Errorf("%s: no certificate in it", p.ca)
 		}
 		cfg.TLSConfig = &tls.Config{RootCAs: roots}
-		transport.TLSClientConfig = cfg.TLSConfig.Clone()
 	}
 	if p.tokenEndpoint != "" {
-		host := strings.TrimSuffix(strings.TrimPrefix(p.tokenEndpoint, "https://"), "/")
-		cfg.TokenOptions = &nls.TokenOptions{Endpoint: host, Transport: transport}
+		cfg.TokenOptions = &nls.TokenOptions{Endpoint: p.tokenEndpoint}
 	}
 	return nil
 }
