@@ -334,6 +334,9 @@ func TestSendAudioAllocatesNothing(t *testing.T) {
 	client, swallow := swallowing(t, server)
 	rec, tr := client.NewRecognizer(nls.RecognizerHandlers{}), client.NewTranscriber(nls.TranscriberHandlers{})
 	proto := client.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{})
+	defer rec.Shutdown()
+	defer tr.Shutdown()
+	defer proto.Shutdown()
 	for _, err := range []error{
 		rec.Start(t.Context(), nls.RecognitionParams{}),
 		tr.Start(t.Context(), nls.TranscriptionParams{}),
@@ -361,9 +364,6 @@ func TestSendAudioAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
-	rec.Shutdown()
-	tr.Shutdown()
-	proto.Shutdown()
 }
 
 // What the SDK does for a chunk, without the system call.

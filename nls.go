@@ -81,9 +81,9 @@ type Config struct {
 	SecurityToken   string // with a temporary (STS) access key
 
 	// TokenOptions says where an access key gets its tokens. Nil means the
-	// token host of Region. A nil Transport goes through Proxy, TLSConfig and
-	// NetDialContext.
-	// A TokenSource is used as it is: wrap it in CacheTokens if it does I/O.
+	// token host of Region. Without a Transport in it, lookups go through Proxy,
+	// TLSConfig and NetDialContext. A TokenSource is used as it is: wrap it in
+	// CacheTokens if it does I/O.
 	TokenOptions *TokenOptions
 
 	// StopTimeout bounds Stop when its context has no earlier deadline.

@@ -27,13 +27,15 @@ type proxy struct {
 	*httptest.Server
 	status int
 
+	asked chan struct{} // gets one at the first CONNECT
+
 	mu       sync.Mutex
 	connects []*http.Request
 	serving  sync.WaitGroup
 }
 
 func newProxy(t *testing.T, scheme string, status int) *proxy {
-	p := &proxy{status: status}
+	p := &proxy{status: status, asked: make(chan struct{}, 1)}
 	p.Server = httptest.NewUnstartedServer(p)
 	if scheme == "https" {
 		p.StartTLS()
@@ -54,6 +56,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.connects = append(p.connects, r)
 	p.mu.Unlock()
+	select {
+	case p.asked <- struct{}{}:
+	default:
+	}
 	switch {
 	case p.status == 0:
 		<-r.Context().Done()
@@ -190,21 +196,29 @@ func TestSessionsGoThroughASOCKSProxy(t *testing.T) {
 func TestAProxyThatDoesNotAnswerIsBounded(t *testing.T) {
 	server := nlstest.NewServer(nlstest.Options{TLS: true})
 	defer server.Close()
-	p := newProxy(t, "http", 0)
 	for name, c := range map[string]struct {
-		end  func(*nls.Recognizer, context.CancelFunc)
-		want error
+		timeout time.Duration
+		end     func(*nls.Recognizer, context.CancelFunc) // once the proxy has been asked
+		want    error
 	}{
-		"cancelled": {func(_ *nls.Recognizer, cancel context.CancelFunc) { cancel() }, context.Canceled},
-		"Shutdown":  {func(r *nls.Recognizer, _ context.CancelFunc) { r.Shutdown() }, nls.ErrShutdown},
-		"timeout":   {func(*nls.Recognizer, context.CancelFunc) {}, nls.ErrStartTimeout},
+		"cancelled": {time.Minute, func(_ *nls.Recognizer, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		"Shutdown":  {time.Minute, func(r *nls.Recognizer, _ context.CancelFunc) { r.Shutdown() }, nls.ErrShutdown},
+		"timeout":   {100 * time.Millisecond, func(*nls.Recognizer, context.CancelFunc) {}, nls.ErrStartTimeout},
 	} {
+		p := newProxy(t, "http", 0)
 		rec := clientOf(t, server, p.use).NewRecognizer(nls.RecognizerHandlers{})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		trace := &nls.Trace{DialStart: func(nls.TraceDial) { c.end(rec, cancel) }}
 		begin := time.Now()
-		err := rec.Start(nls.WithTrace(ctx, trace), nls.RecognitionParams{Timeout: 100 * time.Millisecond})
+		result := make(chan error)
+		go func() { result <- rec.Start(ctx, nls.RecognitionParams{Timeout: c.timeout}) }()
+		var err error
+		select {
+		case <-p.asked:
+			c.end(rec, cancel)
+			err = <-result
+		case err = <-result: // a slow machine has met the timeout
+		}
 		if !errors.Is(err, c.want) || nls.TaskID(err) != "" || time.Since(begin) > 5*time.Second {
 			t.Errorf("%s: Start = %v after %v", name, err, time.Since(begin))
 		}

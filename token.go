@@ -100,7 +100,7 @@ type TokenOptions struct {
 	Region    string            // "" means "cn-shanghai"; "ap-southeast-1" is the international site
 	Endpoint  string            // host or host:port; "" means the one of Region. HTTPS is used
 	Version   string            // API version; "" means the one of Region
-	Transport http.RoundTripper // nil means http.DefaultTransport
+	Transport http.RoundTripper // nil means http.DefaultTransport, but see Config.TokenOptions
 }
 
 // tokenServices are the token services of protocol §9.1 by Region. A token of

@@ -57,7 +57,7 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 	start := time.Now()
 	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL.Value(), header)
 	if r.unwatch != nil && !r.unwatch() && err == nil {
-		conn.NetConn().Close()
+		r.raw.Close()
 		err = ctx.Err()
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 )
 
 // The sentinels that package nls re-exports; it documents them.
@@ -65,3 +66,10 @@ func (e *TaskFailed) Error() string { return "task failed: " + e.Event.StatusTex
 type EncodeError struct{ Reason string }
 
 func (e *EncodeError) Error() string { return e.Reason }
+
+// ProxyError is an answer of a proxy to CONNECT that is not 200.
+type ProxyError struct{ HTTPStatus int }
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("HTTP %d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))
+}

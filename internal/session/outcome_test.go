@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"context"
 	"errors"
 	"net"
 	"slices"
@@ -357,11 +356,7 @@ func TestAFailedWriteWaitsForTheReasonThatTheServiceGives(t *testing.T) {
 					<-p.gone
 				})
 				var deaf atomic.Bool
-				dial := f.cfg.NetDialContext
-				f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					conn, err := dial(ctx, network, addr)
-					return deafConn{conn, &deaf}, err
-				}
+				f.wrap(func(conn net.Conn) net.Conn { return deafConn{conn, &deaf} })
 				f.mustStart()
 				deaf.Store(true)
 				begin := time.Now()

@@ -100,13 +100,6 @@ func rawConn(c net.Conn) net.Conn {
 	return c
 }
 
-// ProxyError is an answer to CONNECT that is not 200.
-type ProxyError struct{ HTTPStatus int }
-
-func (e *ProxyError) Error() string {
-	return fmt.Sprintf("HTTP %d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))
-}
-
 // proxyAddr is the address of the proxy at u.
 func proxyAddr(u *url.URL) string {
 	port := u.Port()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/pprof"
 	"slices"
@@ -108,6 +109,18 @@ func (f *fixture) mustStart() {
 	f.t.Helper()
 	if err := f.start(); err != nil {
 		f.t.Fatal("Start: ", err)
+	}
+}
+
+// wrap puts wrapper around each connection of the client.
+func (f *fixture) wrap(wrapper func(net.Conn) net.Conn) {
+	dial := f.cfg.NetDialContext
+	f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return wrapper(conn), nil
 	}
 }
 

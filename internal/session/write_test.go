@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -92,11 +91,7 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 				p.resume()
 				<-p.gone
 			})
-			dial := f.cfg.NetDialContext
-			f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := dial(ctx, network, addr)
-				return pensive{conn}, err
-			}
+			f.wrap(func(conn net.Conn) net.Conn { return pensive{conn} })
 			f.mustStart()
 			err := f.s.SendBinary(audio(64, 1))
 			if e, ok := errors.AsType[*session.CloseError](err); want.err != nil && err != want.err || want.err == nil && (!ok || e.Code != 1001) {
@@ -200,11 +195,7 @@ func TestEachMessageHasAMaskOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nlstest.Options{})
 		seen := map[[4]byte]bool{}
-		dial := f.cfg.NetDialContext
-		f.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-			return masks{conn, seen}, err
-		}
+		f.wrap(func(conn net.Conn) net.Conn { return masks{conn, seen} })
 		f.mustStart()
 		for range 100 {
 			if err := f.s.SendBinary(make([]byte, 100)); err != nil {
