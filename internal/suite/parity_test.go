@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ type parityRow struct{ python, kind, def, goNames, match, why, whyZH, test strin
 
 func parityRows(t *testing.T) []parityRow {
 	t.Helper()
-	file, err := os.ReadFile("testdata/python-parity.tsv")
+	file, err := os.ReadFile(root + "testdata/python-parity.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func classOf(item string) string { class, _, _ := strings.Cut(item, "."); return
 // goNames are the names in package nls: F, T, T.Method and T.Field.
 func goNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
-	for _, file := range parseGo(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
+	for _, file := range parseGo(t, false, root+"*.go") {
 		for _, decl := range file.Decls {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:
@@ -141,7 +141,7 @@ func goNames(t *testing.T) map[string]bool {
 // testStrings are the string literals in each test function.
 func testStrings(t *testing.T) map[string][]string {
 	tests := map[string][]string{}
-	for _, file := range parseGo(t, func(name string) bool { return strings.HasSuffix(name, "_test.go") }) {
+	for _, file := range parseGo(t, true, root+"*_test.go", "*_test.go") {
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok || !strings.HasPrefix(f.Name.Name, "Test") {
@@ -161,15 +161,19 @@ func testStrings(t *testing.T) map[string][]string {
 	return tests
 }
 
-func parseGo(t *testing.T, use func(name string) bool) []*ast.File {
+// parseGo parses the files that match, either tests or what is none.
+func parseGo(t *testing.T, tests bool, patterns ...string) []*ast.File {
 	t.Helper()
-	paths, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var files []*ast.File
-	for _, path := range paths {
-		if use(path) {
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no files %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") != tests {
+				continue
+			}
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 			if err != nil {
 				t.Fatal(err)

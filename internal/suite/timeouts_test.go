@@ -1,15 +1,13 @@
-package nls_test
+package suite
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math"
 	"net"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -289,6 +287,26 @@ func TestStopAndShutdownFreeABlockedSender(t *testing.T) {
 	}
 }
 
+func TestPingParameters(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		tr := clientOf(t, server).NewTranscriber(nls.TranscriberHandlers{})
+		for _, p := range []nls.TranscriptionParams{
+			{PingTimeout: -1},
+			{PingTimeout: nls.DefaultPingInterval},
+			{PingInterval: 5, PingTimeout: 6},
+			{PingInterval: -1, PingTimeout: 1},
+		} {
+			var e *nls.ParamError
+			if err := tr.Start(t.Context(), p); !errors.As(err, &e) || e.Param != "PingTimeout" {
+				t.Errorf("%+v: %v", p, err)
+			}
+		}
+		if tr.TaskID() != "" || server.Stats().Connections != 0 {
+			t.Error("a bad parameter reached the gateway")
+		}
+	})
+}
+
 func TestPingTimeouts(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -498,43 +516,4 @@ func TestSilenceBeforeStopIsNoneOfTheStreamSynthesizersBusiness(t *testing.T) {
 			t.Errorf("Stop = %v", err)
 		}
 	})
-}
-
-// What a token says about its expiry decides when it is looked up again, never
-// whether it is sent: the gateway knows better, and clocks are wrong.
-func TestTokensOfAnyExpiryAreSent(t *testing.T) {
-	for name, expiry := range map[string]time.Time{
-		"unknown": {}, "the year 1": time.Unix(-62135596800, 1), "1970": time.Unix(0, 0), "1999": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC),
-		"tomorrow": time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC), "9999": time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
-		"the end of time": time.Unix(math.MaxInt64-62135596801, 0), "beyond it": time.Unix(math.MaxInt64, 999999999),
-	} {
-		for _, cached := range []bool{false, true} {
-			t.Run(name+map[bool]string{true: "/cached"}[cached], func(t *testing.T) {
-				inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
-					value, lookups := server.Config().Token, 0
-					var source nls.TokenSource = nls.TokenSourceFunc(func(context.Context) (*nls.Token, error) {
-						lookups++
-						return &nls.Token{Value: value, Expiry: expiry}, nil
-					})
-					if cached {
-						source = nls.CacheTokens(source, 5*time.Minute)
-					}
-					client := clientOf(t, server, func(cfg *nls.Config) { cfg.Token, cfg.TokenSource = "", source })
-					for range 3 {
-						if err := newRecognizerSubject(client).run(t.Context()); err != nil {
-							t.Error(err)
-						}
-					}
-					synctest.Wait()
-					want := 3
-					if cached && (expiry.IsZero() || expiry.After(time.Now())) {
-						want = 1
-					}
-					if lookups != want {
-						t.Errorf("%d lookups, want %d", lookups, want)
-					}
-				})
-			})
-		}
-	}
 }

@@ -1,8 +1,9 @@
-package nls_test
+package suite
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -499,6 +500,81 @@ func TestSynthesizerStartWaitsForTheEnd(t *testing.T) {
 		tts := client.NewSynthesizer(nls.SynthesizerHandlers{OnClose: func(*nls.CloseEvent) { closed = true }})
 		if err := tts.Start(t.Context(), nls.SynthesisParams{Text: spoken}); err != nil || !closed {
 			t.Errorf("Start = %v before OnClose had returned: %v", err, !closed)
+		}
+	})
+}
+
+func TestZeroObjectsAreNeverStarted(t *testing.T) {
+	ctx := t.Context()
+	for _, c := range []struct {
+		object
+		start func() error
+		rest  []error
+	}{
+		{&nls.Recognizer{}, func() error { return new(nls.Recognizer).Start(ctx, nls.RecognitionParams{}) },
+			[]error{new(nls.Recognizer).SendAudio(nil), new(nls.Recognizer).Stop(ctx)}},
+		{&nls.Transcriber{}, func() error { return new(nls.Transcriber).Start(ctx, nls.TranscriptionParams{}) },
+			[]error{new(nls.Transcriber).SendAudio(nil), new(nls.Transcriber).Stop(ctx), new(nls.Transcriber).Ctrl(nil)}},
+		{&nls.Synthesizer{}, func() error { return new(nls.Synthesizer).Start(ctx, nls.SynthesisParams{Text: "x"}) },
+			[]error{new(nls.Synthesizer).Wait(ctx)}},
+		{&nls.StreamSynthesizer{}, func() error { return new(nls.StreamSynthesizer).Start(ctx, nls.StreamSynthesisParams{}) },
+			[]error{new(nls.StreamSynthesizer).SendText("x"), new(nls.StreamSynthesizer).Stop(ctx)}},
+		{&nls.CommonProto{}, func() error { return new(nls.CommonProto).Start(ctx, "StartRecognition", nls.CommonParams{}) },
+			[]error{new(nls.CommonProto).SendText("x", nil, nil), new(nls.CommonProto).SendBinary(nil), new(nls.CommonProto).Wait(ctx)}},
+	} {
+		if err := c.start(); !errors.Is(err, nls.ErrInvalidParameter) {
+			t.Errorf("%T: Start = %v", c.object, err)
+		}
+		for _, err := range c.rest {
+			if !errors.Is(err, nls.ErrNotStarted) {
+				t.Errorf("%T: %v", c.object, err)
+			}
+		}
+		c.Shutdown()
+		<-c.Done()
+		if c.Err() != nil || c.TaskID() != "" {
+			t.Errorf("%T: Err %v, TaskID %q", c.object, c.Err(), c.TaskID())
+		}
+	}
+}
+
+func TestWhatJSONCannotSayIsABadParameterAndLosesNothing(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		bad := map[string]any{"x": func() {}}
+		long := map[string]any{"x": strings.Repeat("x", 17<<10)}
+		client := clientOf(t, server)
+		tr := client.NewTranscriber(nls.TranscriberHandlers{})
+		param := func(err error) string {
+			var e *nls.ParamError
+			errors.As(err, &e)
+			if e == nil {
+				return fmt.Sprint(err)
+			}
+			return e.Param
+		}
+		if got := param(tr.Start(t.Context(), nls.TranscriptionParams{Extra: bad})); got != "Extra" {
+			t.Error(got)
+		}
+		p := client.NewCommonProto("SpeechRecognizer", nls.CommonHandlers{})
+		if got := param(p.Start(t.Context(), "StartRecognition", nls.CommonParams{Payload: bad})); got != "Payload" {
+			t.Error(got)
+		}
+		if server.Stats().Connections != 0 {
+			t.Error("a bad parameter reached the gateway")
+		}
+		if err := tr.Start(t.Context(), nls.TranscriptionParams{Extra: long}); err != nil { // a long Start is legal
+			t.Fatal(err)
+		}
+		for _, ex := range []map[string]any{bad, long} {
+			if got := param(tr.Ctrl(ex)); got != "ex" {
+				t.Error(got)
+			}
+		}
+		if err := tr.Ctrl(nil); err != nil {
+			t.Error(err)
+		}
+		if err := tr.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

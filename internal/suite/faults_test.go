@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"
@@ -248,7 +248,7 @@ func reaches(product, at string) bool {
 }
 
 func TestFaultTableIsCurrent(t *testing.T) {
-	const file = "docs/faults.md"
+	const file = root + "docs/faults.md"
 	got := faultTable()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
@@ -260,7 +260,7 @@ func TestFaultTableIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != strings.ReplaceAll(string(want), "\r\n", "\n") {
-		t.Errorf("%s is not what faults_test.go says; run go test -run FaultTable . -update", file)
+		t.Errorf("%s is not what faults_test.go says; run go test -run FaultTable ./internal/suite -update", file)
 	}
 }
 
@@ -268,8 +268,8 @@ func faultTable() string {
 	var b strings.Builder
 	b.WriteString(`# What a caller sees when something breaks
 
-Made from faults_test.go by go test -run FaultTable . -update; a test keeps it current, and
-another runs every line against the local gateway. The names of faults and points are those of
+Made from internal/suite/faults_test.go by go test -run FaultTable ./internal/suite -update; a
+test keeps it current, and another runs every line against the local gateway. The names of faults and points are those of
 nlstest.ParseFault: "reset@after-start" is a TCP reset once the service has answered Start.
 
 Whatever the fault, Done closes, no goroutine is left, OnError is called at most once, OnClose
