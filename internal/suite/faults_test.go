@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -818,28 +816,4 @@ func goroutinesOfSessions() (n int, stacks string) {
 		}
 	}
 	return len(ours), strings.Join(ours, "\n\n")
-}
-
-// faultAlways makes every connection misbehave, "" none.
-func faultAlways(name string) func(*http.Request) *nlstest.Fault {
-	if name == "" {
-		return nil
-	}
-	f, err := nlstest.ParseFault(name)
-	if err != nil {
-		panic(err)
-	}
-	return func(*http.Request) *nlstest.Fault { return f }
-}
-
-// faultOnce makes the first connection misbehave.
-func faultOnce(name string) func(*http.Request) *nlstest.Fault {
-	fault := faultAlways(name)
-	var used atomic.Bool
-	return func(r *http.Request) *nlstest.Fault {
-		if used.Swap(true) {
-			return nil
-		}
-		return fault(r)
-	}
 }

@@ -80,13 +80,9 @@ func rawService(t *testing.T, started string, trace *nls.Trace, then func(net.Co
 		then(c.NetConn())
 	}))
 	t.Cleanup(server.Close)
-	c, err := nls.NewClient(nls.Config{
+	return newClient(t, nls.Config{
 		URL: "ws" + strings.TrimPrefix(server.URL, "http"), AppKey: "key", Token: "token", WriteTimeout: time.Second, Trace: trace,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func event(name, payload string) []byte {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +14,6 @@ import (
 )
 
 // Every bound on time, in the synctest bubble of a gateway that is too slow for it.
-
-func productNamed(name string) product {
-	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })
-	return products[i]
-}
 
 // bounds are ways to bound a call, and what then ends it when nobody answers. The
 // time of a bound on the call itself is given as the default.

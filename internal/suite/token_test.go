@@ -238,11 +238,7 @@ func TestGatewayOfAnUnknownAuthorityGetsNoKey(t *testing.T) {
 		cfg := server.Config()
 		withKey(&cfg)
 		cfg.TokenOptions = &nls.TokenOptions{Endpoint: right.Endpoint, Transport: &http.Transport{TLSClientConfig: c.cfg, DisableKeepAlives: true}}
-		client, err := nls.NewClient(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = newTranscriberSubject(client).start(t.Context())
+		err := newTranscriberSubject(newClient(t, cfg)).start(t.Context())
 		if _, ok := errors.AsType[*nls.TokenError](err); !ok || !c.check(err) || nls.Retryable(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -304,14 +300,7 @@ func TestSessionsShowNeitherKeyNorToken(t *testing.T) {
 		"reset":               {fault: "reset@after-start"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := nlstest.Options{AccessKeys: map[string]string{"MARKEDid": "MARKEDsecret"}}
-			if c.fault != "" {
-				fault, err := nlstest.ParseFault(c.fault)
-				if err != nil {
-					t.Fatal(err)
-				}
-				opts.Fault = func(*http.Request) *nlstest.Fault { return fault }
-			}
+			opts := nlstest.Options{AccessKeys: map[string]string{"MARKEDid": "MARKEDsecret"}, Fault: faultAlways(c.fault)}
 			inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 				var out bytes.Buffer
 				var mu sync.Mutex
