@@ -61,9 +61,7 @@ func TestAStrangeAnswerToTheHandshakeIsAnError(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("Start = %v", err)
 				}
-				if peak > 8*mib && !testing.Short() {
-					t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-				}
+				checkHeap(t, peak, 8*mib)
 			})
 		}
 	}
@@ -105,7 +103,5 @@ func TestCompressionThatWasNotOfferedIsRefused(t *testing.T) {
 	if e, ok := errors.AsType[*nls.HandshakeError](err); !ok || e.HTTPStatus != 101 || nls.Retryable(err) || !strings.Contains(e.Error(), "extension") {
 		t.Errorf("Start = %v", err)
 	}
-	if peak > 8*mib && !testing.Short() {
-		t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-	}
+	checkHeap(t, peak, 8*mib)
 }
