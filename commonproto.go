@@ -90,7 +90,8 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 		&callbacks{
 			args: p.h.CallbackArgs, onOpen: p.h.OnOpen, onEvent: p.h.OnEvent, onData: p.h.OnData,
 			onError: p.h.OnError, onClose: p.h.OnClose,
-			typed: func(e Event) { call(p.h.Events[e.Name], &e) },
+			typed:  func(e Event) { call(p.h.Events[e.Name], &e) },
+			events: true,
 		}))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
@@ -26,6 +27,7 @@ type callbacks struct {
 	onError func(*ErrorEvent)
 	onClose func(*CloseEvent)
 	typed   func(Event) // calls the handler that fits the event's name
+	events  bool        // which is one of CommonHandlers.Events
 }
 
 func (h *callbacks) deliver(d *session.Delivery) {
@@ -57,6 +59,39 @@ func (h *callbacks) deliver(d *session.Delivery) {
 	}
 }
 
+// name is the name of the callback that deliver calls for d, or the last of them.
+func (h *callbacks) name(d *session.Delivery) string {
+	switch d.Kind {
+	case session.KindOpen:
+		return "OnOpen"
+	case session.KindData:
+		return "OnData"
+	case session.KindFailed:
+		return "OnError"
+	case session.KindClosed:
+		return "OnClose"
+	}
+	if h.events {
+		return fmt.Sprintf("Events[%q]", d.Event.Name)
+	}
+	return callbackName(d.Event.Name)
+}
+
+// callbackName is the name of the callback for an event: that of the event,
+// without that of the product.
+func callbackName(event string) string {
+	for _, product := range []string{"Recognition", "Transcription", "Synthesis"} {
+		event = strings.TrimPrefix(event, product)
+	}
+	switch event {
+	case "Started":
+		return "OnStart"
+	case "ResultChanged", "Completed", "SentenceBegin", "SentenceSynthesis", "SentenceEnd", "MetaInfo":
+		return "On" + event
+	}
+	return "OnEvent"
+}
+
 // timing is the part of the params that all products share.
 type timing struct {
 	start, ping, pong time.Duration // Timeout, PingInterval, PingTimeout
@@ -86,7 +121,7 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 	if p.Context == nil {
 		p.Context = sdkContext
 	}
-	p.Deliver = h.deliver
+	p.Deliver, p.Callback = h.deliver, h.name
 	p.Hooks = sessionHooks(c.traces(ctx))
 	return o.core.Start(ctx, c.session, p)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,95 +10,94 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/gorilla/websocket"
 )
 
-// readLimit is the longest message that is read. The service sends frames of at
-// most 64 KiB (protocol §1.8).
-const readLimit = 1 << 20
-
-// readBuffer is the size of a connection's read buffer, which each session keeps.
-// Short events fit it; the rest of a longer message is read past it.
-const readBuffer = 1 << 10
-
-// noWriteBuffers keeps gorilla from giving each connection a write buffer of its
-// own. It takes one for messages, and those are not written through it.
+// noWriteBuffers keeps gorilla from giving a connection a write buffer: nothing
+// is written through it.
 var noWriteBuffers sync.Pool
 
 var errExtension = errors.New("the service chose an extension that was not offered")
 
-// dial opens the connection of t. The caller sees ctx's end as an error of the
-// network and has to look at ctx itself.
-func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.Conn, net.Conn, error) {
-	r := route{cfg: t.cfg}
-	d := websocket.Dialer{
-		NetDialContext:  r.dial,
-		Proxy:           r.proxyFor,
-		TLSClientConfig: t.cfg.TLSConfig,
-		ReadBufferSize:  readBuffer,
-		WriteBufferPool: &noWriteBuffers,
+// dialer opens one connection.
+type dialer struct {
+	cfg    *Config
+	url    Secret
+	token  string
+	redact func(string) string
+
+	// status is that of an answer other than 101, from when it is known: sooner
+	// than dial returns, which waits for the body.
+	status atomic.Int32
+
+	answer int      // the HTTP status; 0 if there was no answer
+	remote net.Addr // nil if there was no connection
+}
+
+// dial opens the connection. Gorilla upgrades it and does no more. The caller
+// sees ctx's end as an error of the network and has to look at ctx itself.
+func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
+	u, err := url.Parse(d.url.Value())
+	if err != nil {
+		return nil, fmt.Errorf("nls: dial: %w", d.redactError(err))
 	}
-	header := t.cfg.Header.Clone()
+	r := &route{cfg: d.cfg, url: u, status: &d.status}
+	defer func() {
+		if r.raw != nil {
+			d.remote = r.raw.RemoteAddr()
+		}
+		if r.raw != nil && !r.open { // or a hook has panicked
+			r.unwatch()
+			_ = r.raw.Close()
+		}
+	}()
+	header := d.cfg.Header.Clone()
 	if header == nil {
 		header = http.Header{}
 	}
 	header.Del("X-NLS-Token")
-	header["X-NLS-Token"] = []string{token} // as the official SDKs spell it
-
-	answered := false
-	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { answered = true }}
-	info := Dial{URL: withoutQuery(t.p.URL.Value()), TaskID: t.id, Attempt: attempt}
-	if t.p.Hooks != nil {
-		t.p.Hooks.DialStart(info)
+	header["X-NLS-Token"] = []string{d.token} // as the official SDKs spell it
+	if len(header["Host"]) == 0 {
+		header["Host"] = []string{u.Host}
 	}
-	start := time.Now()
-	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL.Value(), header)
-	if r.unwatch != nil && !r.unwatch() && err == nil {
-		r.raw.Close()
-		err = ctx.Err()
+	g := websocket.Dialer{
+		NetDialContext: r.dial, Proxy: r.proxyFor, WriteBufferPool: &noWriteBuffers, ReadBufferSize: smallestBuffer,
+	}
+	trace := &httptrace.ClientTrace{GotConn: r.begin}
+	_, resp, err := g.DialContext(httptrace.WithClientTrace(ctx, trace), r.plainURL(), header)
+	if resp != nil {
+		d.answer = resp.StatusCode
 	}
 	switch {
 	case err != nil:
-		err = t.dialError(err, resp, answered)
+		return nil, d.failure(err, resp, r.up != nil && r.up.answered)
 	case resp.Header.Get("Sec-Websocket-Extensions") != "":
-		// Gorilla would inflate messages without a bound. RFC 6455 §4.1 says to
-		// fail the connection.
-		r.raw.Close()
-		err = &HandshakeError{HTTPStatus: resp.StatusCode, Err: errExtension}
+		// RFC 6455 §4.1 says to fail the connection.
+		return nil, &HandshakeError{HTTPStatus: resp.StatusCode, Err: errExtension}
+	case !r.unwatch():
+		return nil, ctx.Err()
 	}
-	info.Duration, info.Err = time.Since(start), err
-	if resp != nil {
-		info.StatusCode = resp.StatusCode
-	}
-	if r.raw != nil {
-		info.RemoteAddr = r.raw.RemoteAddr()
-	}
-	if t.p.Hooks != nil {
-		t.p.Hooks.DialDone(info)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	r.bounded.left = -1
-	conn.SetReadLimit(readLimit)
-	return conn, r.raw, nil
+	r.open, r.bounded.left = true, -1
+	return newConn(r.up.Conn, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
 }
 
-// dialError tells a refusal and a broken answer from a broken network.
-func (t *task) dialError(err error, resp *http.Response, answered bool) error {
+// smallestBuffer is enough for gorilla, which reads one header through it.
+const smallestBuffer = 1 << 10
+
+// failure tells a refusal and a broken answer from a broken network.
+func (d *dialer) failure(err error, resp *http.Response, answered bool) error {
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body) // gorilla keeps the first KiB
-		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: t.redact(string(body)), Err: err}
+		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: d.redact(string(body)), Err: err}
 	}
 	var netErr net.Error
 	if answered && !errors.As(err, &netErr) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return &HandshakeError{Err: t.redactError(err)}
+		return &HandshakeError{Err: d.redactError(err)}
 	}
-	return fmt.Errorf("nls: dial: %w", t.redactError(err))
+	return fmt.Errorf("nls: dial: %w", d.redactError(err))
 }
 
 // queryToken is the token in the query of a URL, which browsers use for want of
@@ -119,36 +119,10 @@ func withoutQuery(rawURL string) string {
 	return u.String()
 }
 
-// Secret is a string that no verb of fmt prints: a function shows as an address
-// wherever it stands, which even String methods of unexported fields do not.
-type Secret func() string
-
-// NewSecret hides s.
-func NewSecret(s string) Secret { return func() string { return s } }
-
-// Value is the hidden string.
-func (s Secret) Value() string {
-	if s == nil {
-		return ""
-	}
-	return s()
-}
-
-// redact shows the tokens of the session as ***: the source's, and the one that
-// the URL may have, which the service prefers.
-func (t *task) redact(s string) string {
-	for _, token := range []Secret{t.token, t.urlToken} {
-		if token.Value() != "" {
-			s = strings.ReplaceAll(s, token.Value(), "***")
-		}
-	}
-	return s
-}
-
 // redactError returns err, without the token in its text.
-func (t *task) redactError(err error) error {
-	if text := err.Error(); t.redact(text) != text {
-		return &redactedError{t.redact(text), err}
+func (d *dialer) redactError(err error) error {
+	if text := err.Error(); d.redact(text) != text {
+		return &redactedError{d.redact(text), err}
 	}
 	return err
 }
@@ -162,3 +136,16 @@ type redactedError struct {
 func (e *redactedError) Error() string        { return e.text }
 func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
 func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
+
+// secure is the TLS configuration for the gateway at host. What is negotiated is
+// HTTP/1.1, whatever else cfg is used for.
+func secure(cfg *tls.Config, host string) *tls.Config {
+	if cfg = cfg.Clone(); cfg == nil {
+		cfg = &tls.Config{}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	cfg.NextProtos = nil
+	return cfg
+}

@@ -5,22 +5,39 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 )
 
 // route is the way to the gateway, for one attempt to dial. HTTP proxies are
 // spoken to here and not by gorilla, which panics over an answer without a reason
 // phrase and knows none that want TLS. SOCKS is gorilla's.
 type route struct {
-	cfg     *Config
+	cfg    *Config
+	url    *url.URL
+	status *atomic.Int32
+
 	proxy   *url.URL     // an HTTP one
 	raw     net.Conn     // the connection to close when nothing may block
 	bounded *boundedConn // the same, as it is read
+	up      *upgrading   // what gorilla sees of it
 	unwatch func() bool
+	open    bool
+}
+
+// plainURL is the URL for gorilla. It knows nothing of TLS, which upgrading puts
+// in, hence the port.
+func (r *route) plainURL() string {
+	u := *r.url
+	u.Scheme = "ws"
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), map[string]string{"ws": "80", "wss": "443"}[r.url.Scheme])
+	}
+	return u.String()
 }
 
 // proxyFor is the Proxy of a websocket.Dialer. It is called before dial is.
@@ -28,6 +45,10 @@ func (r *route) proxyFor(req *http.Request) (*url.URL, error) {
 	if r.cfg.Proxy == nil {
 		return nil, nil
 	}
+	real := *r.url
+	real.Scheme = map[string]string{"ws": "http", "wss": "https"}[real.Scheme]
+	req = req.Clone(req.Context())
+	req.URL = &real
 	u, err := r.cfg.Proxy(req)
 	if err == nil && u != nil && (u.Scheme == "http" || u.Scheme == "https") {
 		r.proxy = u
@@ -53,43 +74,22 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 		return nil, err
 	}
 	r.raw = rawConn(c)
-	r.unwatch = context.AfterFunc(ctx, func() { r.raw.Close() })
+	r.unwatch = context.AfterFunc(ctx, func() { _ = r.raw.Close() })
 	r.bounded = &boundedConn{Conn: c, left: handshakeLimit}
-	if r.proxy == nil {
-		return r.bounded, nil
+	r.up = &upgrading{Conn: r.bounded, raw: r.raw, ctx: ctx, status: r.status}
+	if r.proxy != nil {
+		if r.up.Conn, err = tunnel(ctx, r.bounded, r.proxy, r.cfg.TLSConfig, addr); err != nil {
+			return nil, fmt.Errorf("proxy: %w", err)
+		}
 	}
-	through, err := tunnel(ctx, r.bounded, r.proxy, r.cfg.TLSConfig, addr)
-	if err != nil {
-		r.raw.Close()
-		return nil, fmt.Errorf("proxy: %w", err)
+	if r.url.Scheme == "wss" {
+		r.up.secure = secure(r.cfg.TLSConfig, r.url.Hostname())
 	}
-	return through, nil
+	return r.up, nil
 }
 
-// handshakeLimit is what may be read before the connection is open: certificates
-// and headers, of the gateway and of a proxy, some ten times over.
-const handshakeLimit = 256 << 10
-
-// boundedConn is a connection of which at most left bytes are read while it is
-// opened: nothing else bounds the headers of an HTTP response.
-type boundedConn struct {
-	net.Conn
-	left int // negative once it is open
-}
-
-var errTooLong = errors.New("the answer is too long")
-
-func (c *boundedConn) Read(p []byte) (int, error) {
-	if c.left < 0 {
-		return c.Conn.Read(p)
-	}
-	if c.left == 0 {
-		return 0, errTooLong
-	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
-}
+// begin is the GotConn of an httptrace.ClientTrace.
+func (r *route) begin(info httptrace.GotConnInfo) { r.up.begin(info) }
 
 // rawConn is the connection to close when nothing may block: tls.Conn.Close
 // waits up to five seconds to say goodbye on a full socket.

@@ -426,7 +426,6 @@ func TestDeadlinesHoldWhenACallbackIsStuck(t *testing.T) {
 		{"Start, stuck in OnClose", "taskfailed@on-start,code=50000000,text=boom", "closed", (*fixture).start, nil, 10 * time.Second},
 		{"Stop, stuck in a result", "", "SentenceBegin", nil, session.ErrStopTimeout, 10 * time.Second},
 		{"Stop, stuck in OnCompleted", "", "TranscriptionCompleted", nil, session.ErrStopTimeout, 10 * time.Second},
-		{"Stop, stuck in OnClose", "", "closed", nil, session.ErrStopTimeout, 10 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

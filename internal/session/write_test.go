@@ -79,8 +79,8 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 			var p *peer
 			f := newScriptedFixture(t, func(c *peer) {
 				p = c
-				p.event("TranscriptionStarted", 20000000, "")
 				p.pause()
+				p.event("TranscriptionStarted", 20000000, "")
 				p.sleep(time.Second)
 				if end == "close" {
 					p.frame(0x88, []byte("\x03\xe9"))
