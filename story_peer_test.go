@@ -92,6 +92,15 @@ func mustBeDone(t *testing.T, s interface{ Done() <-chan struct{} }) {
 	}
 }
 
+// settle ends the session of s when the test does, however it ends: on the virtual
+// clock nobody else waits for a callback that sleeps.
+func settle(t *testing.T, s object) {
+	t.Cleanup(func() {
+		s.Shutdown()
+		closedWithin(s.Done(), patience)
+	})
+}
+
 // cancelled is a context that has ended.
 func cancelled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -453,7 +462,7 @@ func newPeers(t *testing.T, script func(p *peer)) *peers {
 
 // config is a Config for the gateway.
 func (g *peers) config() nls.Config {
-	return nls.Config{URL: "ws://127.0.0.1:1/ws/v1", AppKey: "key", Token: "token", NetDialContext: g.dial}
+	return nls.Config{URL: "ws://127.0.0.1:1/ws/v1", AppKey: "key", Token: "secret-0", NetDialContext: g.dial}
 }
 
 func (g *peers) client(change ...func(*nls.Config)) *nls.Client {
@@ -559,7 +568,7 @@ func (r *renewable) Token(context.Context) (*nls.Token, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lookups++
-	return &nls.Token{Value: fmt.Sprint("token-", r.lookups)}, nil
+	return &nls.Token{Value: fmt.Sprint("secret-", r.lookups)}, nil
 }
 
 func (r *renewable) Invalidate(*nls.Token) {
