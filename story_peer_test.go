@@ -22,6 +22,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wsframe"
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // What the tests of the story share: a gateway that does what a script says, over
@@ -90,6 +91,29 @@ func mustBeDone(t *testing.T, s interface{ Done() <-chan struct{} }) {
 	if !closedWithin(s.Done(), patience) {
 		t.Fatal("Done does not close")
 	}
+}
+
+// bubble is synctest.Test, in which goroutines that are left behind fail the test and
+// not the process.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	defer func() {
+		if r := recover(); r != nil {
+			t.Error(r)
+		}
+	}()
+	synctest.Test(t, f)
+}
+
+// gatewayInBubble is inBubble on the same terms.
+func gatewayInBubble(t *testing.T, opts nlstest.Options, f func(t *testing.T, server *nlstest.Server)) {
+	t.Helper()
+	defer func() {
+		if r := recover(); r != nil {
+			t.Error(r)
+		}
+	}()
+	inBubble(t, opts, f)
 }
 
 // settle ends the session of s when the test does, however it ends: on the virtual

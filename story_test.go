@@ -242,7 +242,7 @@ func TestOneStoryOfEachEnd(t *testing.T) {
 						}
 					}
 					opts := nlstest.Options{IdleTimeout: -1, Fault: faultAlways(fault)}
-					inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+					gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 						s := w.make(t, server, storyBound)
 						if e.ping {
 							s.ping, s.pong = 800*time.Millisecond, 400*time.Millisecond
@@ -322,7 +322,7 @@ func TestOneStoryOfAWriteTimeout(t *testing.T) {
 			}
 			t.Run(callback+"/"+w.name, func(t *testing.T) {
 				opts := nlstest.Options{IdleTimeout: -1, Fault: faultAlways("stopreading@during-events")}
-				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+				gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 					s := w.make(t, server, storyBound, func(cfg *nls.Config) { cfg.WriteTimeout = time.Second })
 					release := make(chan struct{})
 					defer close(release)
@@ -358,7 +358,7 @@ func TestOneStoryWhenOnCloseIsStuck(t *testing.T) {
 				continue
 			}
 			t.Run(fault+"/"+w.name, func(t *testing.T) {
-				inBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
+				gatewayInBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
 					s := w.make(t, server, storyBound)
 					s.on("OnClose", func() { time.Sleep(storyStuck) })
 					w.open(t, s)
@@ -387,7 +387,7 @@ func TestOneStoryWhenTheBoundMeetsTheEnd(t *testing.T) {
 				if strings.HasPrefix(w.name, "Synthesizer") {
 					opts.Fault, opts.Engine = faultAlways("delay@during-events,delay=50ms"), longSpeech{nlstest.Loopback(), 1}
 				}
-				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+				gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 					for range 50 {
 						bound := time.Minute
 						if by == "the bound" {
@@ -445,7 +445,7 @@ func TestSpeechThatIsPlayedInRealTimeCompletes(t *testing.T) {
 			for bound, timeout := range map[string]time.Duration{"default": 0, "20 s": 20 * time.Second} {
 				t.Run(name+"/"+queue+"/"+bound, func(t *testing.T) {
 					opts := nlstest.Options{IdleTimeout: -1, Engine: longSpeech{nlstest.Loopback(), seconds}}
-					inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+					gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 						w := tellerNamed(name)
 						s := w.make(t, server, timeout, func(cfg *nls.Config) { cfg.MaxPendingBytes = pending })
 						played := 0
@@ -479,7 +479,7 @@ func TestBoundsStandStillWhileTheQueueIsFull(t *testing.T) {
 	)
 	for _, name := range []string{"StreamSynthesizer", "Synthesizer"} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				audio := make([]byte, 4<<10)
 				g := newPeers(t, func(p *peer) {
 					if name == "StreamSynthesizer" {
@@ -542,7 +542,7 @@ func TestACallbackIsStuckWhenItAloneTakesLongerThanTheBound(t *testing.T) {
 			}
 			for _, which := range []string{"each", "OnCompleted"} {
 				t.Run(fmt.Sprintf("%v of %v/%s/%s", c.callback, c.bound, which, w.name), func(t *testing.T) {
-					inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
+					gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 						s := w.make(t, server, c.bound)
 						sleep := func() { time.Sleep(c.callback) }
 						if which == "each" {
@@ -582,7 +582,7 @@ func TestNoBoundOfStartEndsASessionThatHasStarted(t *testing.T) {
 					if where != "at the answer" {
 						opts.ReplyDelay = 0
 					}
-					inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+					gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 						s := productNamed(name).new(clientOf(t, server))
 						settle(t, s)
 						if where != "at the answer" {
@@ -636,7 +636,7 @@ func TestAnEndedSessionSaysHowItEndedToAContextThatHasEndedToo(t *testing.T) {
 	for fault, want := range map[string]string{"": "nil", "taskfailed@during-events": "TaskFailed"} {
 		for _, w := range tellers {
 			t.Run(want+"/"+w.name, func(t *testing.T) {
-				inBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
+				gatewayInBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
 					s := w.make(t, server, time.Minute)
 					if err := s.start(t.Context()); err == nil {
 						if s.send != nil {
@@ -665,7 +665,7 @@ func TestShutdownWhileTheResultWaits(t *testing.T) {
 	for _, where := range []string{"outside", "in the slow callback"} {
 		for _, w := range tellers {
 			t.Run(where+"/"+w.name, func(t *testing.T) {
-				inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
+				gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 					s := w.make(t, server, time.Minute)
 					var once sync.Once
 					s.onResults(func() {
@@ -697,7 +697,7 @@ func TestShutdownInOnStartEndsStartWithErrShutdown(t *testing.T) {
 		{"CommonProto", "OnOpen"}, {"CommonProto", "RecognitionStarted"},
 	} {
 		t.Run(c.product+"/"+c.handler, func(t *testing.T) {
-			inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
+			gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 				s := productNamed(c.product).new(clientOf(t, server))
 				settle(t, s)
 				s.on(c.handler, s.Shutdown)
@@ -764,7 +764,7 @@ func TestALateRefusalIsARefusal(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				g := newPeers(t, c.script)
 				g.shake = c.shake
 				var change []func(*nls.Config)
@@ -806,7 +806,7 @@ func TestOnOpenLeavesTheRetryWithAFreshTokenOn(t *testing.T) {
 	for _, by := range []string{"a message", "the handshake"} {
 		for _, handler := range []bool{false, true} {
 			t.Run(fmt.Sprintf("by %s/OnOpen %v", by, handler), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
 					g := newPeers(t, func(p *peer) {
 						if p.number == 1 {
 							p.refuseToken()
