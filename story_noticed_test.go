@@ -333,16 +333,17 @@ func TestShutdownEndsConnecting(t *testing.T) {
 					if c.ctx != nil {
 						ctx = c.ctx(ctx, at)
 					}
+					begin := time.Now()
 					call := goCall(func() error { return s.start(ctx) })
 					if !within {
 						time.Sleep(time.Second)
 						s.Shutdown()
-						call.begin = time.Now()
+						begin = time.Now()
 					}
 					err := call.within(t, "Start", patience)
 					mustBeDone(t, s)
-					if !errors.Is(err, nls.ErrShutdown) || s.Err() != err || time.Since(call.begin) != 0 {
-						t.Errorf("Start = %v after %v, Err = %v", err, time.Since(call.begin), s.Err())
+					if !errors.Is(err, nls.ErrShutdown) || s.Err() != err || time.Since(begin) != 0 {
+						t.Errorf("Start = %v after %v, Err = %v", err, time.Since(begin), s.Err())
 					}
 					want := ""
 					if c.where == "the answer" || c.where == "Trace.Command" {
@@ -629,7 +630,7 @@ func TestPingTimeoutBeginsAgainAfterAStall(t *testing.T) {
 						return
 					}
 					p.sleep(c.pong - time.Since(p.begin))
-					p.pongs = true
+					p.pongs.Store(true)
 					for _, f := range p.sent() {
 						if f.opcode == wsframe.Ping {
 							p.frame(wsframe.Fin|wsframe.Pong, f.payload)
@@ -675,13 +676,13 @@ func TestAPongThatComesWhileItsPingIsSent(t *testing.T) {
 		t.Run(fmt.Sprint(pause), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				g := newPeers(t, func(p *peer) {
-					p.pongs = true
+					p.pongs.Store(true)
 					p.event("RecognitionStarted", 20000000, "")
 				})
 				g.wrap = func(_ int, c net.Conn) net.Conn { return pensiveConn{c, pause} }
-				pongs := 0
+				var pongs atomic.Int64
 				s := newRecognizerSubject(g.client(func(cfg *nls.Config) {
-					cfg.Trace = &nls.Trace{Pong: func(nls.TracePong) { pongs++ }}
+					cfg.Trace = &nls.Trace{Pong: func(nls.TracePong) { pongs.Add(1) }}
 				}))
 				settle(t, s)
 				s.ping, s.pong = 8*time.Second, 5*time.Second
@@ -698,8 +699,8 @@ func TestAPongThatComesWhileItsPingIsSent(t *testing.T) {
 						pings = append(pings, f.at)
 					}
 				}
-				if len(pings) < 8 || pongs < len(pings)-1 {
-					t.Errorf("pings at %v, %d pongs", pings, pongs)
+				if len(pings) < 8 || pongs.Load() < int64(len(pings)-1) {
+					t.Errorf("pings at %v, %d pongs", pings, pongs.Load())
 				}
 				for i := 1; i < len(pings); i++ {
 					if d := pings[i] - pings[i-1]; d < 8*time.Second || d > 8*time.Second+pause {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,7 +287,7 @@ type peer struct {
 	begin  time.Time
 	client <-chan struct{} // closed when the client has closed its end
 	read   chan struct{}   // closed when the reader has ended
-	pongs  bool            // answer pings
+	pongs  atomic.Bool     // answer pings
 	taskID string          // of the first directive
 
 	mu     sync.Mutex
@@ -363,7 +364,7 @@ func (p *peer) drain() {
 			_ = json.Unmarshal(f.Payload, &d)
 			s.name = d.Header.Name
 		}
-		if s.opcode == wsframe.Ping && p.pongs {
+		if s.opcode == wsframe.Ping && p.pongs.Load() {
 			p.frame(wsframe.Fin|wsframe.Pong, f.Payload)
 		}
 		p.mu.Lock()

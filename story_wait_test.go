@@ -48,7 +48,7 @@ func TestSlowHooksAndLoggersAreNoReasonForAPingTimeout(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				g := newPeers(t, func(p *peer) {
-					p.pongs = true
+					p.pongs.Store(true)
 					p.event("RecognitionStarted", 20000000, "")
 					p.sleep(10 * time.Second)
 					p.event("RecognitionResultChanged", 20000000, "")
@@ -223,7 +223,7 @@ func TestAPingThatMeetsABusyLockComesWhenTheLockIsFree(t *testing.T) {
 		t.Run(fmt.Sprintf("PingTimeout %v", timeout), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				g := newPeers(t, func(p *peer) {
-					p.pongs = true
+					p.pongs.Store(true)
 					p.event("RecognitionStarted", 20000000, "")
 					p.sleep(7 * time.Second)
 					p.pause()
@@ -375,7 +375,7 @@ func TestTimersOfARefusedAttemptDoNotFireIntoTheSecond(t *testing.T) {
 							p.refuseToken()
 							return
 						}
-						p.pongs = true
+						p.pongs.Store(true)
 						p.sleep(c.done)
 						p.event("SynthesisCompleted", 20000000, "")
 					})
