@@ -85,12 +85,6 @@ func (w teller) end(s *subject) func(context.Context) error {
 	return s.stop
 }
 
-// isResult reports whether handler is called for what the service says after its
-// answer to Start.
-func isResult(handler string) bool {
-	return !slices.Contains([]string{"OnOpen", "OnStart", "RecognitionStarted", "OnError", "OnClose"}, handler)
-}
-
 // onResults makes each handler of a result do f.
 func (s *subject) onResults(f func()) {
 	s.mu.Lock()
