@@ -78,7 +78,7 @@ type Recognizer struct {
 
 // NewRecognizer returns a Recognizer with no open session. It does no I/O.
 func (c *Client) NewRecognizer(h RecognizerHandlers) *Recognizer {
-	return &Recognizer{o: object{client: c.client}, h: h}
+	return &Recognizer{o: object{client: c.client, audio: true}, h: h}
 }
 
 var recognition = session.Spec{
@@ -155,7 +155,7 @@ func newRecognitionResult(e Event) *RecognitionResult {
 //
 // Send 20 to 200 ms of audio at a time, about as fast as it plays. More than
 // 16 KiB is sent as several messages. SendAudio allocates nothing.
-func (r *Recognizer) SendAudio(data []byte) error { return r.o.core.SendBinary(data) }
+func (r *Recognizer) SendAudio(data []byte) error { return r.o.session().SendAudio(data) }
 
 // Stop tells the service that the audio is over and blocks until OnCompleted
 // and OnClose have returned. If ctx or Config.StopTimeout ends first, Stop shuts
@@ -164,22 +164,25 @@ func (r *Recognizer) SendAudio(data []byte) error { return r.o.core.SendBinary(d
 // If the session has already ended, Stop returns Err, so one check after Stop is
 // enough; before the first Start it returns ErrNotStarted. Stop must not be called
 // from a callback.
-func (r *Recognizer) Stop(ctx context.Context) error { return r.o.core.Stop(ctx) }
+func (r *Recognizer) Stop(ctx context.Context) error { return r.o.session().Stop(ctx) }
 
 // Shutdown drops the session at once: calls that block return ErrShutdown,
 // OnClose runs, no other callback starts. It does not wait; receive from Done
 // to wait. It may be called from callbacks, any number of times.
-func (r *Recognizer) Shutdown() { r.o.core.Shutdown() }
+func (r *Recognizer) Shutdown() { r.o.session().Shutdown() }
 
 // Done returns a channel that is closed when the current session, or the last
 // one, has ended and its last callback has returned. It is closed if there was
 // none.
-func (r *Recognizer) Done() <-chan struct{} { return r.o.core.Done() }
+func (r *Recognizer) Done() <-chan struct{} { return r.o.session().Done() }
 
 // Err returns nil while a session runs and after one that completed, and
 // otherwise why the last session ended.
-func (r *Recognizer) Err() error { return r.o.core.Err() }
+func (r *Recognizer) Err() error { return r.o.session().Err() }
 
 // TaskID returns the ID of the current session or of the last one. Quote it in
 // support requests.
-func (r *Recognizer) TaskID() string { return r.o.core.TaskID() }
+func (r *Recognizer) TaskID() string { return r.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (r *Recognizer) Session() *Session { return r.o.handle() }

@@ -189,16 +189,19 @@ func newMetaInfo(e Event) *MetaInfo {
 
 // Wait blocks until the session has completed and its callbacks have returned,
 // or ctx ends. It returns Err, or ctx's error. It does not shut down.
-func (s *Synthesizer) Wait(ctx context.Context) error { return s.o.core.Wait(ctx) }
+func (s *Synthesizer) Wait(ctx context.Context) error { return s.o.session().Wait(ctx) }
 
 // Shutdown drops the session. See [Recognizer.Shutdown].
-func (s *Synthesizer) Shutdown() { s.o.core.Shutdown() }
+func (s *Synthesizer) Shutdown() { s.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].
-func (s *Synthesizer) Done() <-chan struct{} { return s.o.core.Done() }
+func (s *Synthesizer) Done() <-chan struct{} { return s.o.session().Done() }
 
 // Err says why the session ended. See [Recognizer.Err].
-func (s *Synthesizer) Err() error { return s.o.core.Err() }
+func (s *Synthesizer) Err() error { return s.o.session().Err() }
 
 // TaskID returns the session ID. See [Recognizer.TaskID].
-func (s *Synthesizer) TaskID() string { return s.o.core.TaskID() }
+func (s *Synthesizer) TaskID() string { return s.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (s *Synthesizer) Session() *Session { return s.o.handle() }

@@ -10,8 +10,8 @@ import (
 // bound runs at a time: on the start, on the stop, on the whole of a synthesis.
 //
 // A bound measures the service. It ends when the terminal message has arrived and
-// stands still while our own queue is full; from then on only a single callback
-// that runs for longer than the bound is too long.
+// stands still while our own queue is full; then only a single callback that runs
+// for longer than the bound is too long.
 type bounds struct {
 	expire func(b bound, ours bool) // called when it has been passed; by our callback, not by the service, if ours
 	busy   func() (since time.Time) // when the callback that runs began; zero if none does
@@ -23,11 +23,11 @@ type bounds struct {
 	mu      sync.Mutex
 	timer   *time.Timer // nil if no bound runs
 	running bound
-	begin   time.Time // from when it counts
-	ours    time.Time // since when the service is not waited for; zero while it is
-	stalled bool      // since our queue is full,
-	met     bool      // or it has done what the bound waits for,
-	over    bool      // or it has said its last
+	started time.Time
+	begin   time.Time // from when it counts the service's time
+	full    time.Time // since when our queue is full; zero if it is not
+	met     bool      // the service has done what the bound waits for
+	over    bool      // it has said its last
 }
 
 // bound is one of them.
@@ -52,11 +52,11 @@ func (c *bounds) startLocked(b bound) {
 		return
 	}
 	now := time.Now()
-	c.running, c.begin = b, now.Add(-b.used)
+	c.running, c.started, c.begin = b, now, now.Add(-b.used)
 	c.heard.Store(int64(now.Sub(c.base)))
 	c.listening.Store(b.silence)
-	if c.stalled || c.over {
-		c.ours = now
+	if !c.full.IsZero() {
+		c.full = now
 	}
 	// The function resets the timer, so it must not run before timer is set.
 	c.timer = time.AfterFunc(c.left(now), c.fire)
@@ -99,10 +99,10 @@ func (c *bounds) stopLocked() {
 	}
 	c.listening.Store(false)
 	c.running, c.met = bound{}, false
-	if !c.stalled && !c.over {
-		c.ours = time.Time{}
-	}
 }
+
+// ours reports whether it is not the service that is waited for.
+func (c *bounds) ours() bool { return c.met || c.over || !c.full.IsZero() }
 
 // message notes that the service has been heard.
 func (c *bounds) message() {
@@ -116,16 +116,12 @@ func (c *bounds) stall(stalled bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	c.stalled = stalled
-	switch {
-	case c.met || c.over:
-		return
-	case stalled:
-		c.ours = now
+	if stalled {
+		c.full = now
 		return
 	}
-	c.begin = c.begin.Add(now.Sub(c.ours))
-	c.ours = time.Time{}
+	c.begin = c.begin.Add(now.Sub(c.full))
+	c.full = time.Time{}
 	c.heard.Store(int64(now.Sub(c.base)))
 	if c.timer != nil {
 		c.timer.Reset(c.left(now))
@@ -138,20 +134,17 @@ func (c *bounds) answer(terminal bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.met, c.over = true, c.over || terminal
-	if c.ours.IsZero() {
-		c.ours = time.Now()
-	}
 }
 
 // left is how much of the bound is left.
 func (c *bounds) left(now time.Time) time.Duration {
 	from := c.begin
 	switch {
-	case !c.ours.IsZero():
+	case c.ours():
 		if from = c.busy(); from.IsZero() {
 			from = now
-		} else if from.Before(c.ours) {
-			from = c.ours
+		} else if from.Before(c.started) {
+			from = c.started
 		}
 	case c.running.silence:
 		from = c.base.Add(time.Duration(c.heard.Load()))
@@ -170,7 +163,7 @@ func (c *bounds) fire() {
 		c.mu.Unlock()
 		return
 	}
-	b, ours := c.running, !c.ours.IsZero()
+	b, ours := c.running, c.ours()
 	c.stopLocked()
 	c.mu.Unlock()
 	c.expire(b, ours)

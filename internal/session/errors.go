@@ -48,7 +48,7 @@ func (e *stuckError) Unwrap() error { return e.timeout }
 // testing.T.FailNow does.
 type exitError struct{ code string }
 
-func (e *exitError) Error() string { return "nls: " + e.code + " ended its goroutine" }
+func (e *exitError) Error() string { return "nls: " + e.code + " has exited its goroutine" }
 
 // The error types below have the fields of their namesakes in package nls, which
 // converts them.

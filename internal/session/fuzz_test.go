@@ -34,7 +34,7 @@ type peer struct {
 
 	mu     sync.Mutex
 	paused chan struct{} // nil while the peer reads; closed when it goes on
-	got    []string      // what the client has sent, by first byte and the start of the payload
+	got    []string      // what the client has sent, by first byte and the start of the payload; the end, if it is text
 }
 
 // pause makes the peer stop reading, and resume go on.
@@ -68,8 +68,12 @@ func (p *peer) drain(r io.Reader) {
 		if f.Opcode() == wsframe.Ping && p.pongs {
 			pongs.Go(func() { p.frame(wsframe.Fin|wsframe.Pong, f.Payload) })
 		}
+		part := f.Payload[:min(len(f.Payload), 8)]
+		if f.Opcode() == wsframe.Text {
+			part = f.Payload[max(0, len(f.Payload)-8):]
+		}
 		p.mu.Lock()
-		p.got = append(p.got, fmt.Sprintf("%x %x", f.First, f.Payload[:min(len(f.Payload), 8)]))
+		p.got = append(p.got, fmt.Sprintf("%x %x", f.First, part))
 		paused := p.paused
 		p.mu.Unlock()
 		if paused != nil {

@@ -31,6 +31,9 @@ func newPinger(interval, timeout time.Duration) *pinger {
 func (p *pinger) start(ask, fail func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
 	p.ask, p.fail = ask, fail
 	// The function resets the timer, so it must not run before timer is set.
 	p.timer = time.AfterFunc(p.interval, p.fire)
@@ -123,5 +126,7 @@ func (p *pinger) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
-	p.timer.Stop()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/nlsgo/nls/internal/wsframe"
 )
 
-// SendBinary sends data in messages of at most maxFrame bytes, with no other
-// message of the task between them.
+// SendBinary sends data in messages of at most maxFrame bytes. Others may send
+// between them.
 func (t *Task) SendBinary(data []byte) error {
 	s, err := t.beginSend(false)
 	for err == nil && len(data) > 0 {
@@ -16,7 +16,9 @@ func (t *Task) SendBinary(data []byte) error {
 			err = s.conn.write(wsframe.Binary, chunk, s.deadline)
 			s.after(Message{Size: len(chunk), Err: err})
 		}
-		data = data[len(chunk):]
+		if data = data[len(chunk):]; err == nil && len(data) > 0 {
+			err = s.yield()
+		}
 	}
 	return s.end(wsframe.Binary, err)
 }
@@ -85,15 +87,26 @@ func (t *Task) beginSend(stop bool) (sending, error) {
 		return s, s.allowed()
 	}
 	s.deadline = s.a.conn.writeDeadline()
-	switch err := s.a.conn.lock(t.outcome.over, s.deadline); err {
+	return s, s.lock()
+}
+
+func (s *sending) lock() error {
+	switch err := s.a.conn.lock(s.t.outcome.over, s.deadline); err {
 	case nil:
 		s.conn = s.a.conn
-		return s, nil
+		return nil
 	case errGone:
-		return s, s.allowed()
+		return s.allowed()
 	default:
-		return s, t.writeFailed(err)
+		return s.t.writeFailed(err)
 	}
+}
+
+// yield lets whoever waits for the lock have it first.
+func (s *sending) yield() error {
+	s.conn.unlock()
+	s.conn = nil
+	return s.lock()
 }
 
 // allowed returns nil if the phase allows s to send.
@@ -113,7 +126,6 @@ func (s *sending) before(opcode byte, data []byte) error {
 	if err := s.allowed(); err != nil {
 		return err
 	}
-	s.conn.writeControls()
 	if s.t.tracing() {
 		s.t.trace("nls: send", opcode, data, s.a.redact)
 	}
@@ -136,12 +148,11 @@ func (s *sending) after(m Message) {
 
 // end gives the lock back and returns what callers see of err.
 func (s *sending) end(opcode byte, err error) error {
-	if s.conn == nil {
-		return err
-	}
-	if s.failed == nil {
+	switch {
+	case s.conn == nil:
+	case s.failed == nil:
 		s.conn.unlock()
-	} else { // in the middle of a frame, perhaps
+	default: // in the middle of a frame, perhaps
 		if s.failed == ErrWriteTimeout {
 			s.t.fail(s.failed)
 		}

@@ -63,8 +63,8 @@ func (s *Session) Start(ctx context.Context, cfg *Config, p Params) error {
 	return t.run(ctx, first)
 }
 
-// lastResort bounds a call that no bound or deadline ends and that was made from
-// a callback, which it would wait for.
+// lastResort bounds a call without a bound that was made from a callback, which
+// it would wait for.
 const lastResort = 10 * time.Second
 
 // claim makes t the current task, after the end of the one before.
@@ -81,7 +81,7 @@ func (s *Session) claim(ctx context.Context, t *Task) error {
 		return ErrAlreadyStarted
 	}
 	begin, limit := time.Now(), t.p.StartTimeout
-	if _, ok := ctx.Deadline(); limit <= 0 && !ok && inCallback() {
+	if limit <= 0 && inCallback() {
 		limit = lastResort
 	}
 	if limit > 0 {

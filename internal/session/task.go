@@ -286,8 +286,12 @@ func (t *Task) hint(call string) (stop func() bool) {
 	}).Stop
 }
 
-// Stop sends the stop directive, if nobody has, and waits for the end.
+// Stop sends the stop directive, if nobody has, and waits for the end. Where there
+// is no such directive it is Wait.
 func (t *Task) Stop(ctx context.Context) error {
+	if t != nil && t.p.Stop == "" {
+		return t.Wait(ctx)
+	}
 	switch p := t.phase(); {
 	case p < started:
 		return ErrNotStarted

@@ -22,38 +22,60 @@ import (
 // audio is a chunk of n messages of b.
 func audio(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*16<<10) }
 
-func TestTheMessagesOfOneChunkStayTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var p *peer
-		f := newScriptedFixture(t, func(c *peer) {
-			p = c
-			p.event("TranscriptionStarted", 20000000, "")
-			<-p.gone
-		})
-		f.mustStart()
-		var senders sync.WaitGroup
-		for b := range byte(8) {
-			senders.Go(func() {
-				if err := f.s.SendBinary(audio(4, b)); err != nil {
-					t.Error(err)
+// A long chunk holds up no other sender: messages take turns. The directives of
+// one call are one text, and stay together.
+func TestWhoSendsBetweenTheMessagesOfACall(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		send     func(f *fixture, b byte) error
+		together bool
+	}{
+		{"SendBinary", func(f *fixture, b byte) error { return f.s.SendBinary(audio(4, b)) }, false},
+		{"Send", func(f *fixture, b byte) error {
+			return f.s.Send("RunSynthesis", nil, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b})
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p *peer
+				f := newScriptedFixture(t, func(c *peer) {
+					p = c
+					p.pause()
+					p.event("TranscriptionStarted", 20000000, "")
+					<-p.gone
+				})
+				f.mustStart()
+				var senders sync.WaitGroup
+				for b := range byte(8) {
+					senders.Go(func() {
+						if err := c.send(f, b); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				synctest.Wait() // each waits for its turn
+				p.resume()
+				senders.Wait()
+				synctest.Wait()
+				f.s.Shutdown()
+				<-f.s.Done()
+				synctest.Wait()
+				got := p.sent()
+				if len(got) != 32 {
+					t.Fatalf("%d messages", len(got))
+				}
+				mixed := 0
+				for chunk := range slices.Chunk(got, 4) {
+					if slices.ContainsFunc(chunk, func(m string) bool { return m != chunk[0] }) {
+						mixed++
+					}
+				}
+				if c.together && mixed > 0 || !c.together && mixed < 6 {
+					t.Errorf("%d of 8 calls were interrupted: %q", mixed, got)
 				}
 			})
-		}
-		senders.Wait()
-		synctest.Wait()
-		f.s.Shutdown()
-		<-f.s.Done()
-		synctest.Wait()
-		got := p.sent()
-		if len(got) != 32 {
-			t.Fatalf("%d messages", len(got))
-		}
-		for chunk := range slices.Chunk(got, 4) {
-			if slices.ContainsFunc(chunk, func(m string) bool { return m != chunk[0] }) {
-				t.Errorf("the client sent %q", chunk)
-			}
-		}
-	})
+		})
+	}
 }
 
 // pensive is a connection of a client that takes a second to go on after Close.

@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"
@@ -672,6 +672,8 @@ func TestNoGoodbyeAfterShutdownOfALingeringConnection(t *testing.T) {
 				if slices.ContainsFunc(g.last().sent(), func(f sentFrame) bool { return f.opcode == wsframe.Close }) {
 					t.Error("the client said goodbye")
 				}
+				<-release // Close is still running
+				synctest.Wait()
 			})
 		})
 	}
@@ -804,6 +806,9 @@ func TestAPongThatComesWhileItsPingIsSent(t *testing.T) {
 						break
 					}
 				}
+				s.Shutdown()
+				mustBeDone(t, s)
+				time.Sleep(pause) // of the connection, which is the user's
 			})
 		})
 	}

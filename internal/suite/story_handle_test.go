@@ -1,6 +1,4 @@
-//go:build handle
-
-package nls_test
+package suite
 
 import (
 	"context"
