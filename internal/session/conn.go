@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -10,10 +9,6 @@ import (
 
 	"github.com/nlsgo/nls/internal/wsframe"
 )
-
-// readLimit is the longest message that is read. The service sends frames of at
-// most 64 KiB (protocol §1.8).
-const readLimit = 1 << 20
 
 // closeTimeout bounds what is waited for when a connection is closed.
 const closeTimeout = time.Second
@@ -24,29 +19,14 @@ var errClosing = errors.New("closing")
 // errGone says that the write lock is not waited for any more.
 var errGone = errors.New("gone")
 
-// receiver is who owns a connection. Its methods are called on the reader, but
-// for lost, which any goroutine may call, and must not block but in wait.
-type receiver interface {
-	// wait returns when the next message may come; false ends the reader.
-	wait(c *conn) bool
-	// receive takes a message, whose data is lent until it returns. If then is
-	// not nil it is run when the reader has gone on. If on is false the reader
-	// ends.
-	receive(c *conn, opcode byte, data []byte) (then func(), on bool)
-	// lost is told that the connection has ended or cannot go on.
-	lost(c *conn, err error)
-	ponged(c *conn, rtt time.Duration)
-}
-
 // conn is an open websocket: its reader, write lock, ping clock and goodbye. It
-// knows no task.
+// knows no task; its owner is whoever receives, and it can be handed over.
 type conn struct {
 	net          net.Conn // what frames go through
 	raw          net.Conn // what that stands on; closing it frees every call at once
 	writeTimeout time.Duration
 	owner        atomic.Pointer[receiver]
-	frames       *wsframe.Reader
-	readerDone   chan struct{} // closed when the reader has returned
+	reader       reader
 
 	// writing is the write lock. A channel and not a mutex, since it is held
 	// over I/O, and whoever waits for it gives up at a time of his own. Who shuts
@@ -54,105 +34,40 @@ type conn struct {
 	writing chan struct{}
 	closing atomic.Bool // Close waits for the lock; no other message follows
 
-	control controls
-	pings   atomic.Pointer[pinger] // nil without pings
+	controls controls
+	pings    atomic.Pointer[pinger] // nil without pings
 
 	aborting sync.Once
 	closed   chan struct{} // closed when raw is
-
-	// The Close frame of the peer, when readerDone is closed; -1 if it sent none.
-	closeCode   int
-	closeReason string
 }
 
 // newConn makes a connection of one that has been upgraded. ahead has been read
 // from it already.
 func newConn(through, raw net.Conn, ahead []byte, writeTimeout time.Duration) *conn {
-	return &conn{
-		net: through, raw: raw, writeTimeout: writeTimeout, frames: wsframe.NewReader(through, ahead, readLimit),
-		readerDone: make(chan struct{}), writing: make(chan struct{}, 1), closed: make(chan struct{}), closeCode: -1,
+	c := &conn{
+		net: through, raw: raw, writeTimeout: writeTimeout, writing: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
+	c.reader = reader{conn: c, frames: wsframe.NewReader(through, ahead, readLimit), done: make(chan struct{}), code: -1}
+	c.controls.conn = c
+	return c
 }
 
 // handTo makes r the owner of c. The first owner calls serve once it is ready for
 // messages.
 func (c *conn) handTo(r receiver) { c.owner.Store(&r) }
 
-func (c *conn) serve() { go c.read() }
+func (c *conn) receiver() receiver { return *c.owner.Load() }
 
-// read is the reader: it reads until the connection ends or its owner has
-// enough.
-func (c *conn) read() {
-	for (*c.owner.Load()).wait(c) {
-		opcode, data, err := c.frames.Next()
-		switch {
-		case err != nil:
-			c.readFailed(err)
-		case opcode == wsframe.Ping:
-			c.pong(data)
-			continue
-		case opcode == wsframe.Pong:
-			if p := c.pings.Load(); p != nil {
-				if rtt, ok := p.pong(); ok {
-					(*c.owner.Load()).ponged(c, rtt)
-				}
-			}
-			continue
-		case opcode == wsframe.Close:
-			c.closedByPeer(data)
-		default:
-			then, on := (*c.owner.Load()).receive(c, opcode, data)
-			if then != nil {
-				// What receive and then do has grown the stack; a fresh
-				// goroutine waits on 2 KiB and not on 8.
-				if on {
-					go c.read()
-				} else {
-					c.readEnded()
-				}
-				then()
-				return
-			}
-			if on {
-				continue
-			}
-		}
-		break
-	}
-	c.readEnded()
-}
+func (c *conn) serve() { go c.reader.read() }
 
-func (c *conn) readEnded() {
-	c.frames.Release()
-	close(c.readerDone)
-}
-
-// readFailed says how the connection ended, and tells a peer that broke the
-// protocol.
-func (c *conn) readFailed(err error) {
-	lost := &CloseError{Code: -1, Err: err}
-	if err == io.EOF {
-		lost.Err = io.ErrUnexpectedEOF // it came before the task's end
+// startPings starts the ping clock of c's owner, in place of the one before.
+func (c *conn) startPings(p *pinger) {
+	if last := c.pings.Swap(p); last != nil {
+		last.stop()
 	}
-	if e, ok := errors.AsType[*wsframe.Error](err); ok {
-		lost.Code = e.Code
-		c.writeClose(e.Code, closeTimeout)
+	if p != nil {
+		p.start(c.controls.ping, func() { c.receiver().lost(c, ErrPingTimeout) })
 	}
-	(*c.owner.Load()).lost(c, lost)
-}
-
-// closedByPeer answers the peer's Close.
-func (c *conn) closedByPeer(data []byte) {
-	code, reason, err := wsframe.ParseClose(data)
-	if err != nil {
-		c.readFailed(err)
-		return
-	}
-	if code != wsframe.CloseNoStatus {
-		c.closeCode, c.closeReason = code, reason
-	}
-	c.writeClose(code, closeTimeout)
-	(*c.owner.Load()).lost(c, &CloseError{Code: code, Reason: reason})
 }
 
 // lock takes the write lock. It gives up when gone is closed or the deadline has
@@ -183,9 +98,9 @@ func (c *conn) lock(gone <-chan struct{}, deadline time.Time) error {
 // waited for it.
 func (c *conn) unlock() {
 	for {
-		c.writeControls()
+		c.controls.write()
 		<-c.writing
-		if !c.control.waiting.Load() {
+		if !c.controls.waiting.Load() {
 			return
 		}
 		select {
@@ -251,7 +166,7 @@ func (c *conn) close(code int) {
 	c.abort()
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
-	for _, ended := range []<-chan struct{}{c.closed, c.readerDone} {
+	for _, ended := range []<-chan struct{}{c.closed, c.reader.done} {
 		select {
 		case <-ended:
 		case <-timer.C:
@@ -260,15 +175,5 @@ func (c *conn) close(code int) {
 	}
 	if code == 0 {
 		c.shut(closeTimeout)
-	}
-}
-
-// farewell is the Close frame of the peer, if there was one: its code, else -1.
-func (c *conn) farewell() (code int, reason string) {
-	select {
-	case <-c.readerDone:
-		return c.closeCode, c.closeReason
-	default:
-		return -1, ""
 	}
 }

@@ -198,8 +198,8 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 		StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second, Deliver: f.deliver,
 	}
 	t.Cleanup(func() {
-		f.s.Shutdown()
-		<-f.s.Done()
+		f.s.Task().Shutdown()
+		<-f.s.Task().Done()
 		peers.Wait()
 	})
 	return f
@@ -463,13 +463,13 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 			}
 		case 2:
 			n, _ := calls.next()
-			timed("SendBinary", time.Minute, func() { _ = s.SendBinary(make([]byte, 100*int(n))) })
+			timed("SendBinary", time.Minute, func() { _ = s.Task().SendBinary(make([]byte, 100*int(n))) })
 		case 3:
-			timed("Stop", limit, func() { _ = s.Stop(t.Context()) })
+			timed("Stop", limit, func() { _ = s.Task().Stop(t.Context()) })
 		case 4:
-			s.Shutdown()
+			s.Task().Shutdown()
 		case 5:
-			timed("Send", time.Minute, func() { _ = s.Send("ControlTranscriber", nil, map[string]any{}) })
+			timed("Send", time.Minute, func() { _ = s.Task().Send("ControlTranscriber", nil, map[string]any{}) })
 		case 6, 7:
 			time.Sleep(calls.seconds())
 		case 8:
@@ -482,14 +482,14 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 		case 9:
 			r := last()
 			r.mu.Lock()
-			r.onNext = s.Shutdown
+			r.onNext = s.Task().Shutdown
 			r.mu.Unlock()
 		case 10:
 			synctest.Wait()
 		case 11:
 			d := calls.seconds()
 			ctx, cancel := context.WithTimeout(t.Context(), d)
-			timed("Wait", d, func() { defer cancel(); _ = s.Wait(ctx) })
+			timed("Wait", d, func() { defer cancel(); _ = s.Task().Wait(ctx) })
 		case 12:
 			ctx, cancel := context.WithCancel(t.Context())
 			d := calls.seconds()
@@ -498,7 +498,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 		case 13:
 			r := last()
 			r.mu.Lock()
-			r.onNext = func() { _ = s.SendBinary(make([]byte, 640)); _ = s.Err(); _ = s.TaskID() }
+			r.onNext = func() { _ = s.Task().SendBinary(make([]byte, 640)); _ = s.Task().Err(); _ = s.Task().TaskID() }
 			r.mu.Unlock()
 		}
 	}
@@ -508,7 +508,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 	go func() { wg.Wait(); close(all) }()
 	for ended := false; !ended; {
 		synctest.Wait()
-		s.Shutdown()
+		s.Task().Shutdown()
 		select {
 		case <-all:
 			ended = true
@@ -520,14 +520,14 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 			t.Error(what)
 		}
 	}
-	s.Shutdown()
+	s.Task().Shutdown()
 	for _, r := range records {
 		r.mu.Lock()
 		r.muted = true
 		r.mu.Unlock()
 	}
 	begin := time.Now()
-	<-s.Done()
+	<-s.Task().Done()
 	if took := time.Since(begin); took > slept+time.Second { // for the callbacks and the goodbye
 		t.Errorf("Done took %v", took)
 	}
@@ -557,7 +557,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 			t.Errorf("start %d: %s", i, p)
 		}
 	}
-	if len(records) > 0 && errors.Is(s.Err(), session.ErrAlreadyStarted) {
-		t.Errorf("Err = %v", s.Err())
+	if len(records) > 0 && errors.Is(s.Task().Err(), session.ErrAlreadyStarted) {
+		t.Errorf("Err = %v", s.Task().Err())
 	}
 }

@@ -13,26 +13,23 @@ type sized interface{ size() int }
 // lossless, and bounded by back-pressure. Its goroutine exists only while
 // something waits.
 type queue[T sized] struct {
-	limit int     // bytes; the item that passes it still enters
-	run   func(T) // calls the user code for an item
+	gate
+	run func(T) // calls the user code for an item
 	// exited is called where run ended its goroutine with runtime.Goexit. The
 	// queue goes on.
 	exited func()
 	last   func() // called once, after close, when nothing waits any more
 	base   time.Time
 
-	pending atomic.Int64 // bytes that wait or are being run
 	waiting atomic.Int32 // items that wait
 	dropped atomic.Bool  // discard was called
 	since   atomic.Int64 // when the item that runs began, as nanoseconds after base, plus one; 0 if none runs
-	stalled atomic.Bool  // the reader waits for space
 
 	mu      sync.Mutex // never held over user code
 	items   []T
 	spare   []T // the array of the last batch
 	running bool
-	closed  bool          // nothing follows
-	space   chan struct{} // closed when there is space again
+	closed  bool // nothing follows
 }
 
 // push adds an item. If it returns true, the caller has to call dispatch, on
@@ -44,7 +41,7 @@ func (q *queue[T]) push(item T) (dispatch bool) {
 		return false
 	}
 	q.items = append(q.items, item)
-	q.pending.Add(int64(item.size()))
+	q.take(item.size())
 	q.waiting.Add(1)
 	return q.begin()
 }
@@ -74,11 +71,9 @@ func (q *queue[T]) discard() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, item := range q.items {
-		q.pending.Add(-int64(item.size()))
-		q.waiting.Add(-1)
+		q.ran(item)
 	}
 	q.items, q.spare = nil, nil
-	q.wake()
 }
 
 // dispatch runs what waits, batch after batch. It returns when nothing does.
@@ -127,12 +122,7 @@ func (q *queue[T]) runBatch(batch []T) {
 // ran makes room for what is as large as item.
 func (q *queue[T]) ran(item T) {
 	q.waiting.Add(-1)
-	q.pending.Add(-int64(item.size()))
-	if !q.full() && q.stalled.Load() {
-		q.mu.Lock()
-		q.wake()
-		q.mu.Unlock()
-	}
+	q.give(item.size())
 }
 
 // resume goes on, on another goroutine, after batch[0] has ended this one.
@@ -159,40 +149,6 @@ func (q *queue[T]) finish() {
 		}
 	}()
 	q.last()
-}
-
-// full reports whether the bound has been reached.
-func (q *queue[T]) full() bool { return q.pending.Load() >= int64(q.limit) }
-
-// wait returns when there is space for another item, or abort is closed.
-// stall is called before it waits and after.
-func (q *queue[T]) wait(abort <-chan struct{}, stall func(stalled bool)) {
-	q.mu.Lock()
-	q.stalled.Store(true)
-	if !q.full() || q.dropped.Load() {
-		q.stalled.Store(false)
-		q.mu.Unlock()
-		return
-	}
-	space := make(chan struct{})
-	q.space = space
-	q.mu.Unlock()
-
-	stall(true)
-	select {
-	case <-space:
-	case <-abort:
-	}
-	q.stalled.Store(false)
-	stall(false)
-}
-
-// wake lets the reader go on. The caller holds mu.
-func (q *queue[T]) wake() {
-	if q.space != nil {
-		close(q.space)
-		q.space = nil
-	}
 }
 
 // mark notes that user code runs, or has returned. What last calls marks itself.

@@ -9,7 +9,7 @@ import (
 // SendBinary sends data in messages of at most maxFrame bytes. Others may send
 // between them.
 func (t *Task) SendBinary(data []byte) error {
-	s, err := t.beginSend(false)
+	s, err := beginSend(t, false)
 	for err == nil && len(data) > 0 {
 		chunk := data[:min(len(data), maxFrame)]
 		if err = s.before(wsframe.Binary, chunk); err == nil {
@@ -31,7 +31,7 @@ func (t *Task) Send(name string, context any, payloads ...any) error {
 	}
 	frames := make([][]byte, len(payloads))
 	for i, payload := range payloads {
-		frame, err := t.encode(t.TaskID(), name, payload, context)
+		frame, err := encode(t, name, payload, context)
 		if err != nil {
 			return err
 		}
@@ -40,11 +40,11 @@ func (t *Task) Send(name string, context any, payloads ...any) error {
 		}
 		frames[i] = frame
 	}
-	return t.sendText(false, name, frames...)
+	return sendText(t, false, name, frames...)
 }
 
-func (t *Task) sendText(stop bool, name string, frames ...[]byte) error {
-	s, err := t.beginSend(stop)
+func sendText(t *Task, stop bool, name string, frames ...[]byte) error {
+	s, err := beginSend(t, stop)
 	for i := 0; err == nil && i < len(frames); i++ {
 		if err = s.before(wsframe.Text, frames[i]); err == nil {
 			err = s.conn.write(wsframe.Text, frames[i], s.deadline)
@@ -55,10 +55,10 @@ func (t *Task) sendText(stop bool, name string, frames ...[]byte) error {
 }
 
 // sendStop sends the stop directive.
-func (t *Task) sendStop() {
-	frame, err := t.encode(t.TaskID(), t.p.Stop, nil, t.p.Context)
+func sendStop(t *Task) {
+	frame, err := encode(t, t.p.Stop, nil, t.p.Context)
 	if err == nil {
-		err = t.sendText(true, t.p.Stop, frame)
+		err = sendText(t, true, t.p.Stop, frame)
 	}
 	if err == nil && t.p.StopTimeout <= 0 {
 		t.bounds.startFirst(bound{limit: t.p.IdleTimeout, silence: true, timeout: ErrStopTimeout})
@@ -78,7 +78,7 @@ type sending struct {
 }
 
 // beginSend takes the write lock if the caller may send.
-func (t *Task) beginSend(stop bool) (sending, error) {
+func beginSend(t *Task, stop bool) (sending, error) {
 	s := sending{t: t, stop: stop}
 	if err := s.allowed(); err != nil {
 		return s, err
@@ -98,7 +98,7 @@ func (s *sending) lock() error {
 	case errGone:
 		return s.allowed()
 	default:
-		return s.t.writeFailed(err)
+		return writeFailed(s.t, err)
 	}
 }
 
@@ -126,10 +126,10 @@ func (s *sending) before(opcode byte, data []byte) error {
 	if err := s.allowed(); err != nil {
 		return err
 	}
-	if s.t.tracing() {
-		s.t.trace("nls: send", opcode, data, s.a.redact)
+	if s.t.watch.tracing() {
+		s.t.watch.frame("nls: send", opcode, data, s.a.redact)
 	}
-	if s.t.p.Hooks != nil {
+	if s.t.watch.hooks != nil {
 		s.start = time.Now()
 	}
 	return nil
@@ -140,7 +140,8 @@ func (s *sending) after(m Message) {
 	if s.failed = m.Err; m.Err == nil {
 		s.t.stats.sent.Add(int64(m.Size))
 	}
-	if s.t.p.Hooks != nil {
+	if s.t.watch.hooks != nil {
+		m.Namespace, m.TaskID, m.Pending = s.t.p.Namespace, s.a.id, int(s.t.queue.waiting.Load())
 		m.Duration = time.Since(s.start)
 		s.written = append(s.written, m)
 	}
@@ -159,10 +160,10 @@ func (s *sending) end(opcode byte, err error) error {
 		<-s.conn.writing
 	}
 	for _, m := range s.written {
-		s.t.wrote(s.a, m, opcode)
+		s.t.watch.wrote(opcode, m)
 	}
 	if s.failed != nil {
-		return s.t.writeFailed(s.failed)
+		return writeFailed(s.t, s.failed)
 	}
 	return err
 }
@@ -170,7 +171,7 @@ func (s *sending) end(opcode byte, err error) error {
 // writeFailed ends the task after a failed write and returns the cause. The
 // service often says why it hangs up, and the reader is about to see it, so the
 // reader gets the first word.
-func (t *Task) writeFailed(err error) error {
+func writeFailed(t *Task, err error) error {
 	switch err {
 	case ErrWriteTimeout:
 		t.fail(err)

@@ -2,29 +2,31 @@
 // It knows the wire's envelope but no product; a product is a [Spec] and a
 // function that takes what the session delivers.
 //
-// Its parts know nothing of each other; a Task joins them, one for each Start:
+// Its parts know nothing of each other. A Task, one for each Start, joins them:
 //
-//	Session (session.go)    one Task after the other
-//	  Task (task.go)        joins the parts below; start.go begins it, send.go sends
-//	    outcome             phases, the first cause, the channels   (where a phase changes)
-//	    bounds              start, stop, complete, silence          (where a time-out lives)
-//	    queue               from the reader to the callbacks        (where back-pressure is)
-//	    attempt             what the service says, as deliveries; a refused token makes a second
-//	      conn              websocket: reader, write lock, goodbye; frame.go writes
-//	        controls        pings and pongs that wait for the lock  (where a ping is sent)
-//	        pinger          the ping clock
-//	      dialer, route, upgrading   how a conn comes to be
-//	    observer            hooks and log lines of what the reader sees
+//	outcome   the phases, the first cause, the channels      where a phase changes
+//	bounds    start, stop, complete, silence                 where a time-out lives
+//	queue     from the reader to the callbacks, one by one
+//	  gate    how much may wait in it                        where back-pressure is
+//	conn      a websocket: write lock, goodbye; frame.go writes
+//	  reader    the goroutine that reads, for whoever owns it
+//	  controls  pings and pongs, when the lock is free       where a ping is sent
+//	  pinger    when a ping is due
+//	dialer    how a conn comes to be, by a route and while upgrading
+//	watcher   hooks and log lines, beside the reader
 //
-//	in:   conn.read ─▶ attempt.receive ─▶ queue ─▶ dispatch ─▶ Params.Deliver
+// What a Task does with them has a type for each part of its life: opening and
+// connecting (Start), sending, receiving, delivering (the callbacks and the end).
+//
 //	out:  Task.SendBinary ─▶ conn.write ─▶ the socket
-//	end:  whoever ends it ─▶ outcome ─▶ conn.abort, queue.close ─▶ last: OnError, OnClose, done
+//	in:   reader.read ─▶ receiving.receive ─▶ queue ─▶ delivering.deliver ─▶ Params.Deliver
+//	end:  whoever ends it ─▶ outcome ─▶ conn.abort, queue.close ─▶ delivering.last
 //
 // These goroutines touch a task. The caller's send. The reader, one for each
-// connection, reads the socket and never runs user code. The dispatcher runs the
-// callbacks; it exists only while something waits, outlives the others, and closes
-// the done channel as its last act. Timers write pings and end what is late. What
-// dials runs beside Start, since it is user code in part, and ends with that code.
+// connection, never runs user code. The dispatcher runs the callbacks; it exists
+// only while something waits, outlives the others, and closes the done channel as
+// its last act. Timers write pings and end what is late. What dials runs beside
+// Start, since it is user code in part, and ends with that code.
 package session
 
 import (
@@ -37,7 +39,7 @@ import (
 )
 
 // Session is a reusable session object: each Start makes a new task. The zero
-// value has never been started. All methods are safe for concurrent use.
+// value has never been started. It is safe for concurrent use.
 type Session struct {
 	mu   sync.Mutex
 	task *Task // current or last
@@ -53,14 +55,14 @@ func (s *Session) Task() *Task {
 // Start opens a task. See nls.Recognizer.Start.
 func (s *Session) Start(ctx context.Context, cfg *Config, p Params) error {
 	t := newTask(cfg, p)
-	first, err := t.newAttempt(1)
+	first, err := newAttempt(t, 1)
 	if err != nil { // before I/O, and before anything is lost
 		return err
 	}
 	if err := s.claim(ctx, t); err != nil {
 		return err
 	}
-	return t.run(ctx, first)
+	return t.opening.run(ctx, first)
 }
 
 // lastResort bounds a call without a bound that was made from a callback, which
@@ -89,45 +91,19 @@ func (s *Session) claim(ctx context.Context, t *Task) error {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	defer last.hint("Start")()
+	defer hint(last, "Start")()
 	select {
 	case <-last.outcome.done:
 	case <-ctx.Done():
 		err := deadlineError(ctx, ErrStartTimeout)
 		if !last.queue.runningSince().IsZero() && err == ErrStartTimeout {
-			err = &stuckError{err, last.callback()}
+			err = &stuckError{err, last.deliver.callback()}
 		}
 		return t.cfg.Explain("", err)
 	}
-	t.startBound.used += time.Since(begin)
+	t.opening.bound.used += time.Since(begin)
 	return s.claim(ctx, t)
 }
-
-// Done is that of the current task or the last one, as are the methods below.
-func (s *Session) Done() <-chan struct{} { return s.Task().Done() }
-
-// Err returns why the task ended.
-func (s *Session) Err() error { return s.Task().Err() }
-
-// TaskID returns the id of the task.
-func (s *Session) TaskID() string { return s.Task().TaskID() }
-
-// SendBinary sends binary data.
-func (s *Session) SendBinary(data []byte) error { return s.Task().SendBinary(data) }
-
-// Send sends directives.
-func (s *Session) Send(name string, context any, payloads ...any) error {
-	return s.Task().Send(name, context, payloads...)
-}
-
-// Stop ends the input and waits for the end.
-func (s *Session) Stop(ctx context.Context) error { return s.Task().Stop(ctx) }
-
-// Wait waits for the end.
-func (s *Session) Wait(ctx context.Context) error { return s.Task().Wait(ctx) }
-
-// Shutdown ends the task now.
-func (s *Session) Shutdown() { s.Task().Shutdown() }
 
 // deadlineError is the error of a call whose context has ended: timeout if it
 // was a deadline that passed, else the context's own.

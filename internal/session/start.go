@@ -3,12 +3,10 @@ package session
 import (
 	"context"
 	"errors"
-	"runtime"
-	"runtime/debug"
+	"sync/atomic"
 	"time"
 
-	"github.com/nlsgo/nls/internal/wire"
-	"github.com/nlsgo/nls/internal/wsframe"
+	"github.com/gorilla/websocket"
 )
 
 // refusal is an answer to the token of the first attempt: by HTTP, or by a
@@ -25,89 +23,112 @@ func (r *refusal) err() error {
 	return r.http
 }
 
+// opening is Start, from its call to the moment when it may return.
+type opening struct {
+	*Task
+	bound   bound                   // of Start, and what has been used of it
+	sent    atomic.Bool             // with WaitDone: the first directive is
+	dialing atomic.Pointer[dialer]  // nil before the first dial
+	refused atomic.Pointer[refusal] // of the first attempt; nil if there was none
+}
+
+// late is timeout, or the refusal of the token if that is why the time was short.
+func (o *opening) late(timeout error) error {
+	if timeout != ErrStartTimeout {
+		return timeout
+	}
+	if r := o.refused.Load(); r != nil {
+		return r.err()
+	}
+	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
+		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
+	}
+	return timeout
+}
+
 // run opens the task and, with WaitDone, waits for its end. If the gateway
 // refuses the token, it tries once more with another.
-func (t *Task) run(ctx context.Context, a *attempt) error {
+func (o *opening) run(ctx context.Context, a *attempt) error {
 	returned := false
 	defer func() {
 		if !returned { // user code has panicked or ended this goroutine
-			t.fail(&exitError{"user code in Start"})
-			if t.current.Load() == nil {
-				t.outcome.finish()
+			o.fail(&exitError{"user code in Start"})
+			if o.current.Load() == nil {
+				o.outcome.finish()
 			}
-			t.bounds.stop()
+			o.bounds.stop()
 		}
 	}()
-	t.bounds.start(t.startBound)
-	defer context.AfterFunc(ctx, func() { t.startEnded(ctx) })()
-	err := t.open(ctx, a)
-	t.p.Payload = nil // sessions are long, and it may be large
-	if err == nil && t.p.WaitDone {
-		err = t.waitEnd(context.Background(), "Start")
+	o.bounds.start(o.bound)
+	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
+	err := o.open(ctx, a)
+	o.p.Payload = nil // sessions are long, and it may be large
+	if err == nil && o.p.WaitDone {
+		err = waitEnd(context.Background(), o.Task, "Start")
 	}
 	returned = true
 	return err
 }
 
-// startEnded ends the task because the context of Start has ended, unless Start
+// ended ends the task because the context of Start has ended, unless Start
 // may return.
-func (t *Task) startEnded(ctx context.Context) {
-	if t.sent.Load() {
-		t.end(false, deadlineError(ctx, ErrCompleteTimeout))
+func (o *opening) ended(ctx context.Context) {
+	if o.sent.Load() {
+		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
 	} else {
-		t.end(true, t.late(deadlineError(ctx, ErrStartTimeout)))
+		o.end(true, o.late(deadlineError(ctx, ErrStartTimeout)))
 	}
 }
 
 // open makes attempts until the task is ready, in WaitDone until it cannot be
 // refused any more, or has ended.
-func (t *Task) open(ctx context.Context, a *attempt) error {
+func (o *opening) open(ctx context.Context, a *attempt) error {
 	for {
-		if err := t.connect(ctx, a); err != nil {
-			if r := refusedBy(err); r != nil && a.number == 1 && t.renew(a, r) {
-				a = t.secondAttempt()
+		if err := newConnecting(o, a).connect(ctx); err != nil {
+			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
+				a = o.secondAttempt()
 				continue
 			} else if deadline, ok := ctx.Deadline(); r == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
 				<-ctx.Done() // the connection has the same deadline, and may have been first
-				t.startEnded(ctx)
+				o.ended(ctx)
 			}
-			t.fail(err)
-			return t.giveUp()
+			o.fail(err)
+			return o.giveUp()
 		}
 		var ready <-chan struct{}
-		if !t.p.WaitDone {
-			ready = t.outcome.ready
+		if !o.p.WaitDone {
+			ready = o.outcome.ready
 		}
 		select {
 		case <-ready:
 			return nil
 		case ev := <-a.refused:
-			if !t.refuse(a, ev) {
-				a = t.secondAttempt()
+			if !o.refuse(a, ev) {
+				a = o.secondAttempt()
 				continue
 			}
-		case <-t.outcome.over:
+		case <-o.outcome.over:
 		}
-		return t.overBeforeReady()
+		return o.overBeforeReady()
 	}
 }
 
 // overBeforeReady is what Start returns if the task has ended before Start could
 // see that it is ready.
-func (t *Task) overBeforeReady() error {
-	if t.p.WaitDone {
+func (o *opening) overBeforeReady() error {
+	if o.p.WaitDone {
 		return nil // its end is waited for
 	}
 	select {
-	case <-t.outcome.ready:
+	case <-o.outcome.ready:
 		return nil
 	default:
 	}
-	if err := t.waitEnd(context.Background(), "Start"); err != nil {
+	if err := waitEnd(context.Background(), o.Task, "Start"); err != nil {
 		return err
 	}
 	select {
-	case <-t.outcome.ready: // it completed right after its answer
+	case <-o.outcome.ready: // it completed right after its answer
 		return nil
 	default:
 		return ErrCompleted // without having started
@@ -116,27 +137,18 @@ func (t *Task) overBeforeReady() error {
 
 // giveUp ends a task of which no session came to be, so that there is nothing to
 // deliver. One that has a connection ends by itself.
-func (t *Task) giveUp() error {
-	if t.current.Load() != nil {
-		return t.waitEnd(context.Background(), "Start")
+func (o *opening) giveUp() error {
+	if o.current.Load() != nil {
+		return waitEnd(context.Background(), o.Task, "Start")
 	}
-	t.bounds.stop()
-	t.outcome.finish()
-	return t.outcome.err()
-}
-
-func (t *Task) newAttempt(number int) (*attempt, error) {
-	a := &attempt{t: t, number: number, id: wire.NewID(), refused: make(chan *Event, 1)}
-	a.urlToken = NewSecret(queryToken(t.p.URL.Value()))
-	t.id.Store(&a.id)
-	var err error
-	a.frame, err = t.encode(a.id, t.p.Start, t.p.Payload, t.p.Context)
-	return a, err
+	o.bounds.stop()
+	o.outcome.finish()
+	return o.outcome.err()
 }
 
 // secondAttempt is newAttempt with what has been encoded before.
-func (t *Task) secondAttempt() *attempt {
-	a, _ := t.newAttempt(2)
+func (o *opening) secondAttempt() *attempt {
+	a, _ := newAttempt(o.Task, 2)
 	return a
 }
 
@@ -150,100 +162,34 @@ func refusedBy(err error) *refusal {
 
 // refuse ends the attempt a, whose token was refused with ev. It reports whether
 // the task has ended with it, since there can be no other.
-func (t *Task) refuse(a *attempt, ev *Event) bool {
-	b := t.bounds.stop()
-	t.current.Store(nil)
+func (o *opening) refuse(a *attempt, ev *Event) bool {
+	b := o.bounds.stop()
+	o.current.Store(nil)
 	a.conn.close(0)
-	renewed := t.renew(a, &refusal{event: ev})
+	renewed := o.renew(a, &refusal{event: ev})
 	if renewed && !b.ofStart {
-		b = t.startBound
+		b = o.bound
 	}
-	t.bounds.start(b)
+	o.bounds.start(b)
 	if renewed {
 		return false
 	}
-	t.current.Store(a)
-	if a.final(ev, true) {
-		go t.queue.dispatch()
+	o.current.Store(a)
+	if (&receiving{Task: o.Task, a: a}).final(ev, true) {
+		go o.queue.dispatch()
 	}
-	t.wrapUp() // if it had ended by then
+	o.wrapUp() // if it had ended by then
 	return true
 }
 
 // renew prepares a second attempt. It reports false if there can be none.
-func (t *Task) renew(a *attempt, r *refusal) bool {
-	if !t.cfg.Invalidate(a.token.Value()) || t.outcome.phase() != starting {
+func (o *opening) renew(a *attempt, r *refusal) bool {
+	if !o.cfg.Invalidate(a.token.Value()) || o.outcome.phase() != starting {
 		return false
 	}
-	t.refused.Store(r)
-	t.sent.Store(false)
+	o.refused.Store(r)
+	o.sent.Store(false)
 	return true
-}
-
-// connect opens the connection of a and sends the first directive.
-func (t *Task) connect(ctx context.Context, a *attempt) error {
-	c, err := t.dialInTime(ctx, a)
-	if err != nil {
-		return err
-	}
-	a.conn = c
-	c.handTo(a)
-	t.stats.begin = time.Now()
-	t.current.Store(a)
-	if t.outcome.phase() >= closing { // while nobody could see the connection
-		c.abort()
-		c.serve()
-		t.wrapUp()
-		return nil
-	}
-	err = t.writeFirst(a)
-	if err == nil {
-		t.opened(a)
-	}
-	if t.p.PingInterval > 0 {
-		c.startPings(newPinger(t.p.PingInterval, t.p.PingTimeout))
-	}
-	c.serve()
-	if err != nil {
-		_ = t.writeFailed(err)
-	}
-	return nil
-}
-
-// writeFirst writes the first directive. Nobody else writes yet.
-func (t *Task) writeFirst(a *attempt) error {
-	if t.tracing() {
-		t.trace("nls: send", wsframe.Text, a.frame, a.redact)
-	}
-	s := sending{t: t, a: a, start: time.Now()}
-	err := a.conn.write(wsframe.Text, a.frame, a.conn.writeDeadline())
-	s.after(Message{Name: t.p.Start, Size: len(a.frame), Err: err})
-	for _, m := range s.written {
-		t.wrote(a, m, wsframe.Text)
-	}
-	a.frame = nil
-	return err
-}
-
-// opened notes that the first directive is on its way.
-func (t *Task) opened(a *attempt) {
-	switch {
-	case len(t.p.Started) > 0:
-	case t.p.WaitDone:
-		// Until the service has said something, the token may be refused.
-		t.sent.Store(true)
-		t.startBound = t.bounds.stop()
-		t.bounds.start(t.p.completeBound())
-	case !t.outcome.advance(starting, answered):
-	case t.p.Open:
-		t.bounds.answer(false)
-		if t.queue.push(&Delivery{Kind: KindOpen, TaskID: a.id, ready: true}) {
-			go t.queue.dispatch()
-		}
-	default:
-		t.ready()
-		t.bounds.start(t.p.completeBound())
-	}
 }
 
 // completeBound is the bound on a task without Stop.
@@ -252,85 +198,4 @@ func (p *Params) completeBound() bound {
 		return bound{limit: p.CompleteTimeout, timeout: ErrCompleteTimeout}
 	}
 	return bound{limit: p.IdleTimeout, silence: true, timeout: ErrCompleteTimeout}
-}
-
-// dialed is what a dial came to.
-type dialed struct {
-	conn    *conn
-	err     error
-	exited  bool // user code has ended the goroutine
-	failure any  // user code has panicked with it
-}
-
-// dialInTime dials on a goroutine of its own, since the token source, the proxy
-// function, the dialer and the hooks are the user's and may ignore ctx. A panic
-// or an exit there becomes one of Start, where the caller can see it.
-func (t *Task) dialInTime(ctx context.Context, a *attempt) (*conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	result, gone := make(chan dialed), make(chan struct{})
-	defer close(gone)
-	go func() {
-		d := dialed{exited: true}
-		defer func() {
-			if d.exited && !isGoexit() {
-				d.exited, d.failure = false, recover()
-				t.cfg.Log.Error("nls: user code in Start has panicked", "stack", string(debug.Stack()))
-			}
-			select {
-			case result <- d:
-			case <-gone:
-				if d.failure != nil {
-					panic(d.failure)
-				}
-				if d.conn != nil {
-					d.conn.abort()
-				}
-			}
-		}()
-		d.conn, d.err = a.dial(ctx)
-		d.exited = false
-	}()
-	select {
-	case d := <-result:
-		switch {
-		case d.exited:
-			runtime.Goexit()
-		case d.failure != nil:
-			panic(d.failure)
-		}
-		return d.conn, d.err
-	case <-t.outcome.over:
-		return nil, t.outcome.err()
-	}
-}
-
-// dial opens the connection of a. It runs beside Start and may outlive it.
-func (a *attempt) dial(ctx context.Context) (*conn, error) {
-	t := a.t
-	token, err := t.cfg.Token(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a.token = NewSecret(token)
-	d := &dialer{cfg: t.cfg, url: t.p.URL, token: token, redact: a.redact}
-	t.dialing.Store(d)
-	info := Dial{URL: withoutQuery(t.p.URL.Value()), TaskID: a.id, Attempt: a.number}
-	if t.p.Hooks != nil {
-		t.p.Hooks.DialStart(info)
-	}
-	start := time.Now()
-	c, err := d.dial(ctx)
-	info.Duration, info.Err, info.StatusCode, info.RemoteAddr = time.Since(start), err, d.answer, d.remote
-	if t.p.Hooks != nil {
-		told := false
-		defer func() {
-			if c != nil && !told { // the hook has panicked
-				c.abort()
-			}
-		}()
-		t.p.Hooks.DialDone(info)
-		told = true
-	}
-	return c, err
 }

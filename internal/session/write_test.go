@@ -30,9 +30,9 @@ func TestWhoSendsBetweenTheMessagesOfACall(t *testing.T) {
 		send     func(f *fixture, b byte) error
 		together bool
 	}{
-		{"SendBinary", func(f *fixture, b byte) error { return f.s.SendBinary(audio(4, b)) }, false},
+		{"SendBinary", func(f *fixture, b byte) error { return f.s.Task().SendBinary(audio(4, b)) }, false},
 		{"Send", func(f *fixture, b byte) error {
-			return f.s.Send("RunSynthesis", nil, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b})
+			return f.s.Task().Send("RunSynthesis", nil, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b})
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,8 +57,8 @@ func TestWhoSendsBetweenTheMessagesOfACall(t *testing.T) {
 				p.resume()
 				senders.Wait()
 				synctest.Wait()
-				f.s.Shutdown()
-				<-f.s.Done()
+				f.s.Task().Shutdown()
+				<-f.s.Task().Done()
 				synctest.Wait()
 				got := p.sent()
 				if len(got) != 32 {
@@ -115,11 +115,11 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 			})
 			f.wrap(func(conn net.Conn) net.Conn { return pensive{conn} })
 			f.mustStart()
-			err := f.s.SendBinary(audio(64, 1))
+			err := f.s.Task().SendBinary(audio(64, 1))
 			if e, ok := errors.AsType[*session.CloseError](err); want.err != nil && err != want.err || want.err == nil && (!ok || e.Code != 1001) {
 				t.Errorf("%s: SendBinary = %v", end, err)
 			}
-			<-f.s.Done()
+			<-f.s.Task().Done()
 			synctest.Wait()
 			got := p.sent()
 			if n := len(got); n == 0 || n > 5 || got[n-1] != want.last {
@@ -144,7 +144,7 @@ func TestAnswersDoNotMoveTheDeadlineOfABlockedSender(t *testing.T) {
 		begin := time.Now()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 		}
 		if took := time.Since(begin); err != session.ErrWriteTimeout || took != 10*time.Second {
 			t.Errorf("SendBinary = %v after %v", err, took)
@@ -164,10 +164,10 @@ func TestABrokenFrameIsNoWriteTimeoutOfABlockedSender(t *testing.T) {
 		f.mustStart()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 		}
-		if e, ok := errors.AsType[*session.CloseError](err); !ok || e.Code != 1002 || f.s.Err() != err {
-			t.Errorf("SendBinary = %v, Err = %v", err, f.s.Err())
+		if e, ok := errors.AsType[*session.CloseError](err); !ok || e.Code != 1002 || f.s.Task().Err() != err {
+			t.Errorf("SendBinary = %v, Err = %v", err, f.s.Task().Err())
 		}
 	})
 }
@@ -188,10 +188,10 @@ func TestPingsOfThePeerAreAnsweredBetweenMessages(t *testing.T) {
 		f.mustStart()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 			time.Sleep(100 * time.Millisecond)
 		}
-		<-f.s.Done()
+		<-f.s.Task().Done()
 		synctest.Wait()
 		pongs := slices.DeleteFunc(p.sent(), func(m string) bool { return !strings.HasPrefix(m, "8a") })
 		if want := []string{"8a 30", "8a 31", "8a 32", "8a 33", "8a 34"}; !slices.Equal(pongs, want) {
@@ -220,7 +220,7 @@ func TestEachMessageHasAMaskOfItsOwn(t *testing.T) {
 		f.wrap(func(conn net.Conn) net.Conn { return masks{conn, seen} })
 		f.mustStart()
 		for range 100 {
-			if err := f.s.SendBinary(make([]byte, 100)); err != nil {
+			if err := f.s.Task().SendBinary(make([]byte, 100)); err != nil {
 				t.Fatal(err)
 			}
 		}
