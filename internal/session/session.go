@@ -143,7 +143,7 @@ func isGoexit() bool {
 // inCallback reports whether this goroutine runs a callback, of whatever session.
 func inCallback() bool {
 	for f := range callers {
-		if strings.Contains(f, "/session.(*queue[") && strings.HasSuffix(f, ".runBatch") || strings.HasSuffix(f, "/session.(*Task).last") {
+		if strings.HasSuffix(f, "/session.(*delivering).deliver") {
 			return true
 		}
 	}
