@@ -93,7 +93,6 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 
 	filled := make(chan chunk, 1)
 	for sent := int64(0); ; {
-		began := time.Now()
 		go fill(ctx, src, buf, filled)
 		c, err := wait(&p, filled)
 		if err != nil {
@@ -107,8 +106,7 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 			return sent, ctx.Err()
 		}
 		if c.n > 0 {
-			now := time.Now()
-			if d := pace.next(c.n, now, now.Sub(began)); d > 0 {
+			if d := pace.next(c.n, time.Now()); d > 0 {
 				timer.Reset(d)
 				if _, err := wait(&p, timer.C); err != nil {
 					return sent, completed(err)
@@ -208,17 +206,25 @@ func (r steadyReader) Read(p []byte) (int, error) {
 }
 
 const (
-	catchUp  = 1.25        // the most by which audio that waits is sent faster
-	maxAhead = time.Second // by which a source may be ahead of the schedule for having been slow
+	catchUp = 1.25 // how much faster than Speed audio is sent that is late
+
+	// A source that keeps something back is held up for good by a schedule that is
+	// not faster than its clock, and looks like a file. So now and then the schedule
+	// is a bit faster, until it has gained what makes no difference to a file: after
+	// gainAfter, and whenever the source seems to be live.
+	gain      = 0.01
+	gainMost  = 500 * time.Millisecond
+	gainAfter = 10 * time.Second
 
 	longestPause = math.MaxInt64 / 4 // 73 years
 )
 
 // pacer says when chunks are due.
 type pacer struct {
-	rate    float64   // bytes per second
-	due     time.Time // of the next chunk, if nothing ever stalls
-	soonest time.Time // the next chunk may go, if it is overdue
+	rate    float64       // bytes per second
+	due     time.Time     // of the next chunk
+	soonest time.Time     // the next chunk may go, however late it is
+	gained  time.Duration // by the schedule; below zero while it must not yet
 }
 
 func newPacer(bytesPerSecond int, speed float64) *pacer {
@@ -226,32 +232,27 @@ func newPacer(bytesPerSecond int, speed float64) *pacer {
 	if speed < 0 {
 		rate = math.Inf(1)
 	}
-	return &pacer{rate: rate}
+	return &pacer{rate: rate, gained: time.Duration(-gain * float64(gainAfter))}
 }
 
-// next returns how long a chunk of n bytes has to wait that came now, after its
-// source was waited for. The caller then sends it.
-func (p *pacer) next(n int, now time.Time, waited time.Duration) time.Duration {
+// next returns how long a chunk of n bytes has to wait that was read now. The
+// caller then sends it.
+func (p *pacer) next(n int, now time.Time) time.Duration {
 	if p.due.IsZero() {
 		p.due = now
-	} else if !now.Before(p.soonest) {
-		// The source is hardly faster than the schedule, if at all. Then it is live
-		// and sets the pace; a schedule that it is a little ahead of would hold it
-		// up more and more. A file that is slow now and then gains what it has lost.
-		p.due = earlier(p.due, later(p.due.Add(-waited), now.Add(-maxAhead)))
+	} else if !now.Before(p.soonest) { // it took about as long as it plays
+		p.gained = 0
 	}
 	at := later(now, later(p.due, p.soonest))
 	length := min(float64(n)/p.rate*float64(time.Second), longestPause)
-	p.due = p.due.Add(time.Duration(length))
 	p.soonest = at.Add(time.Duration(length / catchUp))
-	return at.Sub(now)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+	p.due = p.due.Add(time.Duration(length))
+	if p.gained < gainMost {
+		if p.gained += time.Duration(length * gain); p.gained > 0 {
+			p.due = p.due.Add(-time.Duration(length * gain))
+		}
 	}
-	return b
+	return at.Sub(now)
 }
 
 func later(a, b time.Time) time.Time {
