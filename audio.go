@@ -62,7 +62,7 @@ func (o PumpOptions) check() error {
 // settleTime is how long a call that is over waits for a Read or Write that is
 // under way. One that waits for nobody is done by then, and with it the call's
 // use of what is the caller's.
-const settleTime = 50 * time.Millisecond
+const settleTime = 30 * time.Millisecond
 
 // Pump reads src to EOF and sends it to dst in chunks of equal size, the last
 // one excepted. It returns the bytes sent and the first error, nil at EOF and

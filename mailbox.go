@@ -37,7 +37,7 @@ const (
 
 	// failurePoll is how often a callback that is held looks whether its session
 	// has failed. There is no event for that: OnError comes after the callback.
-	failurePoll = 50 * time.Millisecond
+	failurePoll = 20 * time.Millisecond
 )
 
 func newMailbox[T any](quit <-chan struct{}, failed func() bool) *mailbox[T] {
@@ -48,14 +48,14 @@ func newMailbox[T any](quit <-chan struct{}, failed func() bool) *mailbox[T] {
 // unless it has quit or the session has failed.
 func (m *mailbox[T]) put(v T, bytes int) {
 	for !m.tryPut(letter[T]{v, bytes + letterCost}) {
+		if m.failed() {
+			return
+		}
 		select {
 		case <-m.room:
 		case <-m.quit:
 			return
 		case <-time.After(failurePoll):
-			if m.failed() {
-				return
-			}
 		}
 	}
 	signal(m.more)

@@ -177,9 +177,9 @@ func (o PumpOptions) forParams(f Format, sampleRate int) PumpOptions {
 //
 // The session does not wait for w: 8 MiB of audio may, beside MaxPendingBytes.
 // So a slow w is not a matter of p.CompleteTimeout, and Synthesize returns when
-// all is written, after the end of the session if need be. If ctx or the session
-// fails meanwhile, what waits is dropped, and a Write that does not return may
-// outlive the call, on a goroutine that ends with it.
+// all is written, after the end of the session if need be. When ctx ends, what waits is
+// dropped; when the session fails, unless w takes it at once. A Write that does not
+// return may outlive the call then, on a goroutine that ends with it.
 func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams) error {
 	writing, giveUp := context.WithCancel(ctx)
 	defer giveUp()
@@ -188,16 +188,13 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	tts = c.NewSynthesizer(SynthesizerHandlers{
 		OnData: func(a AudioEvent) { audio.put(a.Data, len(a.Data)) },
 	})
-	complete := make(chan struct{}) // all audio is in the mailbox
+	complete := make(chan struct{}) // no more audio comes
 	written := make(chan struct{})  // writeErr is set
-	var writeErr error
+	writeErr := errors.New("nls: a Write ended its goroutine")
 	go func() {
 		defer close(written)
 		defer giveUp() // nothing is taken any more
-		writeErr = errors.New("nls: a Write ended its goroutine")
-		writeErr = writeTo(w, audio, complete)
-		if writeErr != nil && writeErr != errDropped {
-			writeErr = &sessionError{tts.TaskID(), writeErr}
+		if writeErr = writeTo(w, audio, complete); writeErr != nil && writeErr != errDropped {
 			tts.Shutdown()
 		}
 	}()
@@ -205,15 +202,17 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	p.NoWait = false
 	err := tts.Start(ctx, p)
 	if errors.Is(err, ErrShutdown) { // which is the writer's doing
-		<-written
-		return writeErr
+		err = nil
 	}
-	if err == nil {
-		close(complete)
-		select {
-		case <-written:
-		case <-ctx.Done():
-		}
+	close(complete)
+	var enough <-chan time.Time
+	if err != nil { // what came before the failure is w's, if w is quick
+		enough = time.After(settleTime)
+	}
+	select {
+	case <-written:
+	case <-ctx.Done():
+	case <-enough:
 	}
 	giveUp()
 	outcome := errDropped
@@ -227,6 +226,8 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 		return err
 	case outcome == errDropped: // since ctx has ended
 		return contextError(ctx, ErrCompleteTimeout, tts.TaskID())
+	case outcome != nil:
+		return &sessionError{tts.TaskID(), outcome}
 	}
-	return outcome
+	return nil
 }
