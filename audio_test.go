@@ -249,6 +249,7 @@ func TestPumpLooksAtTheContextWhileNothingComes(t *testing.T) {
 			t.Errorf("Pump = %v after %v", err, took)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if reads != 3 {
 			t.Errorf("%d Reads, the last %d after Pump had ended", reads, reads-3)
 		}

@@ -3,17 +3,23 @@ package nls
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math"
 	"time"
 
+	"github.com/nlsgo/nls/internal/mailbox"
 	"github.com/nlsgo/nls/internal/session"
 )
 
 // The calls of this file run a whole session each. Where audio comes from and
 // where it goes is the caller's: a Reader that never returns, or a Writer, holds
 // up neither the call nor the session.
+
+// maxWaiting is how many bytes of results and of audio wait for a caller that is
+// slower than the session.
+const maxWaiting = DefaultMaxPending
 
 // Recognize sends the audio in r to a new recogniser, at the pace that
 // [PumpOptions] describe, and returns the final result. Where nobody speaks its
@@ -64,8 +70,8 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 		}
 		audio, cancel := context.WithCancel(ctx)
 		defer cancel()
-		sentences := newMailbox[*Sentence](audio.Done(), func() bool { return false })
-		take := func(s *Sentence) { sentences.put(s, len(s.Raw)) }
+		sentences := mailbox.New[*Sentence](maxWaiting, audio.Done(), func() bool { return false })
+		take := func(s *Sentence) { sentences.Put(s, len(s.Raw)) }
 		handlers := TranscriberHandlers{OnSentenceEnd: take}
 		if p.EnableIntermediateResult {
 			handlers.OnResultChanged = take
@@ -89,7 +95,7 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 			<-over
 		}()
 		for {
-			s, ok := sentences.next(over)
+			s, ok := sentences.Next(over)
 			if !ok {
 				break
 			}
@@ -98,7 +104,7 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 			}
 		}
 		<-over
-		if err == nil && !sentences.empty() { // completed, but ctx has ended meanwhile
+		if err == nil && !sentences.Empty() { // completed, but ctx has ended meanwhile
 			err = contextError(ctx, ErrStopTimeout, tr.TaskID())
 		}
 		if err != nil {
@@ -184,9 +190,9 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	writing, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	var tts *Synthesizer
-	audio := newMailbox[[]byte](writing.Done(), func() bool { return tts.Err() != nil })
+	audio := mailbox.New[[]byte](maxWaiting, writing.Done(), func() bool { return tts.Err() != nil })
 	tts = c.NewSynthesizer(SynthesizerHandlers{
-		OnData: func(a AudioEvent) { audio.put(a.Data, len(a.Data)) },
+		OnData: func(a AudioEvent) { audio.Put(a.Data, len(a.Data)) },
 	})
 	complete := make(chan struct{}) // no more audio comes
 	written := make(chan struct{})  // writeErr is set
@@ -194,7 +200,7 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	go func() {
 		defer close(written)
 		defer giveUp() // nothing is taken any more
-		if writeErr = writeTo(w, audio, complete); writeErr != nil && writeErr != errDropped {
+		if writeErr = writeTo(w, audio, complete); writeErr != nil {
 			tts.Shutdown()
 		}
 	}()
@@ -215,19 +221,37 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	case <-enough:
 	}
 	giveUp()
-	outcome := errDropped
+	finished := false
 	select {
 	case <-written:
-		outcome = writeErr
+		finished = true
 	case <-time.After(settleTime):
 	}
 	switch {
 	case err != nil:
 		return err
-	case outcome == errDropped: // since ctx has ended
+	case finished && writeErr != nil:
+		return &sessionError{tts.TaskID(), writeErr}
+	case !finished || !audio.Empty(): // since ctx has ended
 		return contextError(ctx, ErrCompleteTimeout, tts.TaskID())
-	case outcome != nil:
-		return &sessionError{tts.TaskID(), outcome}
 	}
 	return nil
+}
+
+// writeTo writes what comes in m to w, until over is closed and all is written or m
+// has quit.
+func writeTo(w io.Writer, m *mailbox.Mailbox[[]byte], over <-chan struct{}) error {
+	for {
+		data, ok := m.Next(over)
+		if !ok {
+			return nil
+		}
+		n, err := w.Write(data)
+		if err == nil && n != len(data) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return fmt.Errorf("nls: write audio: %w", err)
+		}
+	}
 }

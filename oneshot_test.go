@@ -219,8 +219,8 @@ func TestErrorsOfOneShotCallsMatchWhatThoseOfTheObjectsDo(t *testing.T) {
 					if deadline := c.after > 0 && !c.cancel; deadline && !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("%v is no DeadlineExceeded", err)
 					}
-					if w.ended != c.task {
-						t.Errorf("the session has ended: %v", w.ended)
+					if w.ended() != c.task {
+						t.Errorf("the session has ended: %v", w.ended())
 					}
 					synctest.Wait()
 					if n := server.Stats().Concurrent; n != 0 {
@@ -273,8 +273,8 @@ func TestErrorsOfSynthesizeMatchWhatThoseOfTheObjectDo(t *testing.T) {
 					t.Errorf("got %v, want task %q", err, want)
 				}
 				synctest.Wait()
-				if n := server.Stats().Concurrent; n != 0 || w.ended != c.task {
-					t.Errorf("%d sessions run, the session has ended: %v", n, w.ended)
+				if n := server.Stats().Concurrent; n != 0 || w.ended() != c.task {
+					t.Errorf("%d sessions run, the session has ended: %v", n, w.ended())
 				}
 			})
 		})
@@ -375,7 +375,7 @@ func TestSilenceIsNoErrorAndHasATaskID(t *testing.T) {
 			for s, err := range client.Transcribe(ctx, bytes.NewReader(make([]byte, audio)), nls.TranscriptionParams{EnableIntermediateResult: true}, nls.PumpOptions{}) {
 				t.Errorf("%d bytes: Transcribe yields %v, %v", audio, s, err)
 			}
-			if w.taskID == "" || !w.ended || w.err != nil {
+			if w.taskID == "" || !w.ended() || w.err != nil {
 				t.Errorf("%d bytes: task %q, %v", audio, w.taskID, w.err)
 			}
 		}

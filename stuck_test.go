@@ -71,15 +71,20 @@ func watched(ctx context.Context) (context.Context, *watch) {
 	w := &watch{}
 	return nls.WithTrace(ctx, &nls.Trace{
 		DialDone:    func(d nls.TraceDial) { w.taskID = d.TaskID },
-		SessionDone: func(s nls.TraceSession) { w.ended, w.err = true, s.Err },
+		SessionDone: func(s nls.TraceSession) {
+			w.err = s.Err
+			w.done.Store(true)
+		},
 	}), w
 }
 
 type watch struct {
 	taskID string
-	ended  bool
-	err    error
+	err    error // once it has ended
+	done   atomic.Bool
 }
+
+func (w *watch) ended() bool { return w.done.Load() }
 
 // failures are what may end a session that has begun.
 var failures = []struct {
@@ -139,6 +144,8 @@ func TestAReadThatNeverReturnsHoldsNoCall(t *testing.T) {
 					src := newStuckReader(make([]byte, 5*3200))
 					begin := time.Now()
 					_, err := listen(ctx, client, src)
+					ended := w.ended()
+					synctest.Wait() // for what may outlive it
 					due := src.stuck
 					if f.after > 0 {
 						due = begin.Add(f.after)
@@ -146,7 +153,7 @@ func TestAReadThatNeverReturnsHoldsNoCall(t *testing.T) {
 					if late := time.Since(due); late < 0 || late > atOnce || src.reads != 1 {
 						t.Errorf("took %v more than it had to, %d Reads stuck", late, src.reads)
 					}
-					if !w.ended || server.Stats().Sessions != 1 {
+					if !ended || server.Stats().Sessions != 1 {
 						t.Errorf("the session has not ended: %+v", server.Stats())
 					}
 					if !f.is(err) || nls.TaskID(err) != w.taskID || w.taskID == "" || !errors.Is(err, w.err) {
@@ -174,7 +181,9 @@ func TestAReadThatNeverReturnsHoldsNoCall(t *testing.T) {
 				audio := append(spokenAudio(), make([]byte, 200000)...)
 				src := newStuckReader(audio[:41*3200])
 				text, err := listen(ctx, clientOf(t, server), src)
-				if late := time.Since(src.stuck); err != nil || late < 0 || late > atOnce || !w.ended {
+				ended := w.ended()
+				synctest.Wait() // for what may outlive it
+				if late := time.Since(src.stuck); err != nil || late < 0 || late > atOnce || !ended {
 					t.Errorf("got %q, %v after %v", text, err, late)
 				}
 				close(src.release)
@@ -194,7 +203,7 @@ func TestTheEndOfTheContextEndsACallThatCannotSend(t *testing.T) {
 					ctx, w := watched(ending(t, f.name, f.after))
 					begin := time.Now()
 					_, err := listen(ctx, client, bytes.NewReader(make([]byte, 32000*60)))
-					if late := time.Since(begin) - f.after; late < 0 || late > atOnce || !f.is(err) || nls.TaskID(err) != w.taskID || !w.ended {
+					if late := time.Since(begin) - f.after; late < 0 || late > atOnce || !f.is(err) || nls.TaskID(err) != w.taskID || !w.ended() {
 						t.Errorf("got %v, %v late", err, late)
 					}
 				})
@@ -228,18 +237,20 @@ func TestBreakingOutOfTheLoopLeavesNothingBehind(t *testing.T) {
 					}
 					break
 				}
-				left, before := time.Now(), reads
-				if !w.ended || !errors.Is(w.err, nls.ErrShutdown) {
+				ended := w.ended()
+				synctest.Wait()
+				before := reads
+				if !ended || !errors.Is(w.err, nls.ErrShutdown) {
 					t.Errorf("the session has not been shut down: %v", w.err)
 				}
-				synctest.Wait()
 				if n := server.Stats().Concurrent; n != 0 || stuck && src.reads != 1 {
 					t.Errorf("%d sessions run, %d Reads stuck", n, src.reads)
 				}
 				close(src.release)
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if reads != before {
-					t.Errorf("%d Reads since %v", reads-before, left)
+					t.Errorf("%d Reads since", reads-before)
 				}
 			})
 		})
@@ -321,6 +332,8 @@ func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
 					w := &stuckWriter{take: take, release: make(chan struct{})}
 					begin := time.Now()
 					err := client.Synthesize(ctx, w, nls.SynthesisParams{Text: spoken})
+					ended := watch.ended()
+					synctest.Wait() // for what may outlive it
 					due := begin.Add(8 * 10 * time.Millisecond)
 					if f.after > 0 {
 						due = begin.Add(f.after)
@@ -328,7 +341,7 @@ func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
 					if late := time.Since(due); late < 0 || late > atOnce || w.writes != 1 {
 						t.Errorf("took %v more than it had to, %d Writes stuck", late, w.writes)
 					}
-					if !f.is(err) || nls.TaskID(err) != watch.taskID || watch.taskID == "" || !watch.ended || !errors.Is(err, watch.err) {
+					if !f.is(err) || nls.TaskID(err) != watch.taskID || watch.taskID == "" || !ended || !errors.Is(err, watch.err) {
 						t.Errorf("got %v, the session %v", err, watch.err)
 					}
 					if timeout := errors.Is(err, nls.ErrCompleteTimeout); timeout != (f.name == "a deadline") {
@@ -340,6 +353,7 @@ func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
 					}
 					close(w.release)
 					time.Sleep(time.Minute)
+					synctest.Wait()
 					if w.writes != 1 {
 						t.Errorf("%d Writes after the end", w.writes-1)
 					}
@@ -358,7 +372,9 @@ func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
 				w := &stuckWriter{release: make(chan struct{})}
 				begin := time.Now()
 				err := clientOf(t, server).Synthesize(ctx, w, nls.SynthesisParams{Text: spoken})
-				if late := time.Since(begin) - f.after; late < 0 || late > atOnce || !watch.ended || watch.err != nil {
+				ended := watch.ended()
+				synctest.Wait() // for what may outlive it
+				if late := time.Since(begin) - f.after; late < 0 || late > atOnce || !ended || watch.err != nil {
 					t.Errorf("%v late; the session %v", late, watch.err)
 				}
 				if !f.is(err) || nls.TaskID(err) != watch.taskID {
@@ -369,6 +385,7 @@ func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
 				}
 				close(w.release)
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if w.writes != 1 {
 					t.Errorf("%d Writes after the end", w.writes-1)
 				}
@@ -501,8 +518,10 @@ func TestAFailureIsNotHeldByAFullMailbox(t *testing.T) {
 				})
 				begin := time.Now()
 				err := clientOf(t, server).Synthesize(ctx, w, nls.SynthesisParams{Text: spoken})
-				if late := time.Since(begin) - after; late < 0 || late > atOnce || !watch.ended {
-					t.Errorf("%v late, the session has ended: %v", late, watch.ended)
+				ended := watch.ended()
+				synctest.Wait() // for what may outlive it
+				if late := time.Since(begin) - after; late < 0 || late > atOnce || !ended {
+					t.Errorf("%v late, the session has ended: %v", late, ended)
 				}
 				if end == "connection" && !isCloseError(err) || end == "context" && !errors.Is(err, context.Canceled) || nls.TaskID(err) != watch.taskID {
 					t.Errorf("got %v", err)
