@@ -57,6 +57,7 @@ type Sentence struct {
 	Event
 	ID         string        // payload.sentence_id, in SentenceEnd
 	Index      int           // counts from 1
+	Final      bool          // in SentenceEnd: Text does not change any more
 	Begin      time.Duration // where the sentence began
 	Time       time.Duration // audio processed; in SentenceEnd, where it ended
 	Text       string        // the whole sentence so far; it replaces earlier text
@@ -164,7 +165,9 @@ func (h *TranscriberHandlers) typed() func(Event) {
 			s.Begin = begin
 			call(h.OnResultChanged, s)
 		case "SentenceEnd":
-			call(h.OnSentenceEnd, newSentence(e))
+			s := newSentence(e)
+			s.Final = true
+			call(h.OnSentenceEnd, s)
 		case "TranscriptionCompleted":
 			call(h.OnCompleted, &e)
 		}
