@@ -60,7 +60,11 @@ func (t *Task) Stop(ctx context.Context) error {
 		b.limit = lastResort
 	}
 	t.bounds.startFirst(b)
-	defer context.AfterFunc(ctx, func() { t.end(false, deadlineError(ctx, ErrStopTimeout)) })()
+	cut := func() { t.end(false, deadlineError(ctx, ErrStopTimeout)) }
+	if ctx.Err() != nil {
+		cut() // and not by chance
+	}
+	defer context.AfterFunc(ctx, cut)()
 	if first {
 		sendStop(t)
 	}

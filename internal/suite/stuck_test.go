@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
@@ -529,4 +529,19 @@ func TestAFailureIsNotHeldByAFullMailbox(t *testing.T) {
 			})
 		})
 	}
+}
+
+// readerFunc makes a function a Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// repeat is a Reader that repeats b for ever.
+func repeat(b []byte) io.Reader {
+	at := 0
+	return readerFunc(func(p []byte) (int, error) {
+		n := copy(p, b[at:])
+		at = (at + n) % len(b)
+		return n, nil
+	})
 }
