@@ -41,10 +41,12 @@ type SynthesisParams struct {
 	NoWait bool
 
 	// StartTimeout bounds the connection phase of Start; CompleteTimeout bounds
-	// the wait for completion that follows, with NoWait too. Zero means
-	// DefaultStartTimeout and DefaultCompleteTimeout; negative, no bound. With
-	// LongText a zero CompleteTimeout bounds the time without a message instead,
-	// since a long text speaks for longer than a minute.
+	// what follows until the service has completed, with NoWait too. It stands
+	// still while MaxPendingBytes of audio wait for OnData; a single callback that
+	// runs for longer ends the session. Zero means DefaultStartTimeout and
+	// DefaultCompleteTimeout; negative, no bound. With LongText a zero
+	// CompleteTimeout bounds the time without a message instead, since a long text
+	// speaks for longer than a minute.
 	StartTimeout    time.Duration
 	CompleteTimeout time.Duration
 
