@@ -364,7 +364,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(400, []byte(`{"Code":{"a":[1]},"Message":5}`))
 	f.Add(500, []byte(`null`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		got, err := parse(status, body, redactor("MARKEDsecret"))
+		got, err := parse(status, body, []string{"MARKEDsecret"})
 		if (err == nil) != (got.ID != "") {
 			t.Errorf("result %+v with error %v", got, err)
 		}
