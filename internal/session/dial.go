@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/nlsgo/nls/internal/redact"
 )
 
 // readLimit is the longest message that is read. The service sends frames of at
@@ -91,7 +92,11 @@ func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.
 func (t *task) dialError(err error, resp *http.Response, answered bool) error {
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body) // gorilla keeps the first KiB
-		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: t.redact(string(body)), Err: err}
+		text := redact.Cut(string(body), t.token.Value(), t.urlToken.Value())
+		if resp.ContentLength == int64(len(body)) {
+			text = t.redact(string(body))
+		}
+		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: text, Err: err}
 	}
 	var netErr net.Error
 	if answered && !errors.As(err, &netErr) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -115,7 +120,7 @@ func withoutQuery(rawURL string) string {
 	if err != nil {
 		return ""
 	}
-	u.RawQuery, u.User = "", nil
+	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u.String()
 }
 
@@ -135,30 +140,12 @@ func (s Secret) Value() string {
 }
 
 // redact shows the tokens of the session as ***: the source's, and the one that
-// the URL may have, which the service prefers.
+// the URL may have, which the service prefers. It is for what the service says.
 func (t *task) redact(s string) string {
-	for _, token := range []Secret{t.token, t.urlToken} {
-		if token.Value() != "" {
-			s = strings.ReplaceAll(s, token.Value(), "***")
-		}
-	}
-	return s
+	return redact.Text(s, t.token.Value(), t.urlToken.Value())
 }
 
-// redactError returns err, without the token in its text.
+// redactError returns err, without a token in what it quotes of the service.
 func (t *task) redactError(err error) error {
-	if text := err.Error(); t.redact(text) != text {
-		return &redactedError{t.redact(text), err}
-	}
-	return err
+	return redact.Error(err, t.token.Value(), t.urlToken.Value())
 }
-
-// redactedError has the identity of an error and another text.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string        { return e.text }
-func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
-func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
