@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/nlstest"
@@ -200,7 +201,7 @@ func TestPingParameters(t *testing.T) {
 		for _, p := range []nls.TranscriptionParams{
 			{PingTimeout: -1},
 			{PingTimeout: nls.DefaultPingInterval},
-			{PingInterval: 5, PingTimeout: 6},
+			{PingInterval: 5 * time.Second, PingTimeout: 6 * time.Second},
 			{PingInterval: -1, PingTimeout: 1},
 		} {
 			var e *nls.ParamError
