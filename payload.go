@@ -162,14 +162,13 @@ func elementBudget(e *Event) int { return 64 + len(e.Raw)/len(`{"text":"x"}`) }
 
 // decodeWords decodes a list of words.
 func decodeWords(list json.RawMessage, budget *int) []Word {
+	type word struct {
+		Text  wire.Text `json:"text"`
+		Start wire.Int  `json:"startTime"`
+		End   wire.Int  `json:"endTime"`
+	}
 	var words []Word
-	for element := range wire.Elements(list, budget) {
-		var w struct {
-			Text  wire.Text `json:"text"`
-			Start wire.Int  `json:"startTime"`
-			End   wire.Int  `json:"endTime"`
-		}
-		_ = json.Unmarshal(element, &w)
+	for w := range wire.Elements[word](list, budget) {
 		words = append(words, Word{string(w.Text), w.Start.Milliseconds(), w.End.Milliseconds()})
 	}
 	return words

@@ -165,20 +165,19 @@ func newMetaInfo(e Event) *MetaInfo {
 		Subtitles json.RawMessage `json:"subtitles"`
 	}
 	decodePayload(&e, &p)
+	type subtitle struct {
+		Text       wire.Text       `json:"text"`
+		Begin      wire.Int        `json:"begin_time"`
+		End        wire.Int        `json:"end_time"`
+		BeginIndex wire.Int        `json:"begin_index"`
+		EndIndex   wire.Int        `json:"end_index"`
+		Sentence   wire.Bool       `json:"sentence"`
+		Phoneme    wire.Text       `json:"phoneme"`
+		Phonemes   json.RawMessage `json:"phoneme_list"`
+	}
 	m := &MetaInfo{Event: e, Index: p.Index.Int()}
 	budget := elementBudget(&e)
-	for element := range wire.Elements(p.Subtitles, &budget) {
-		var s struct {
-			Text       wire.Text       `json:"text"`
-			Begin      wire.Int        `json:"begin_time"`
-			End        wire.Int        `json:"end_time"`
-			BeginIndex wire.Int        `json:"begin_index"`
-			EndIndex   wire.Int        `json:"end_index"`
-			Sentence   wire.Bool       `json:"sentence"`
-			Phoneme    wire.Text       `json:"phoneme"`
-			Phonemes   json.RawMessage `json:"phoneme_list"`
-		}
-		_ = json.Unmarshal(element, &s)
+	for s := range wire.Elements[subtitle](p.Subtitles, &budget) {
 		sub := Subtitle{
 			Text: string(s.Text), Begin: s.Begin.Milliseconds(), End: s.End.Milliseconds(),
 			BeginIndex: s.BeginIndex.Int(), EndIndex: s.EndIndex.Int(), Sentence: bool(s.Sentence),
@@ -195,16 +194,15 @@ func newMetaInfo(e Event) *MetaInfo {
 // decodePhonemes decodes a list of phonemes in either of its spellings (protocol
 // §5.4).
 func decodePhonemes(list json.RawMessage, budget *int) []Phoneme {
+	type phoneme struct {
+		Text    wire.Text `json:"text"`
+		Phoneme wire.Text `json:"phoneme"`
+		Tone    wire.Text `json:"tone"`
+		Begin   wire.Int  `json:"begin_time"`
+		End     wire.Int  `json:"end_time"`
+	}
 	var phonemes []Phoneme
-	for element := range wire.Elements(list, budget) {
-		var p struct {
-			Text    wire.Text `json:"text"`
-			Phoneme wire.Text `json:"phoneme"`
-			Tone    wire.Text `json:"tone"`
-			Begin   wire.Int  `json:"begin_time"`
-			End     wire.Int  `json:"end_time"`
-		}
-		_ = json.Unmarshal(element, &p)
+	for p := range wire.Elements[phoneme](list, budget) {
 		phonemes = append(phonemes, Phoneme{
 			Text: string(cmp.Or(p.Text, p.Phoneme)), Tone: string(p.Tone), Begin: p.Begin.Milliseconds(), End: p.End.Milliseconds(),
 		})

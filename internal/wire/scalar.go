@@ -107,22 +107,30 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Elements yields the elements of the array data, which is JSON, without nulls.
-// Each takes one from budget, and at 0 there are no more: an element may be much
-// larger in memory than on the wire. A data that is no array has no elements.
-func Elements(data json.RawMessage, budget *int) iter.Seq[json.RawMessage] {
-	return func(yield func(json.RawMessage) bool) {
-		dec := json.NewDecoder(bytes.NewReader(data))
+// Elements yields the objects in the array list, which is JSON, decoded as far as
+// they can be; nulls and all else that is no object are left out. The pointer is
+// good until the next. Each object takes one from budget, and at 0 there are no
+// more: it may be much larger in memory than on the wire. A list that is no array
+// has no elements.
+func Elements[T any](list json.RawMessage, budget *int) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		dec := json.NewDecoder(bytes.NewReader(list))
 		if open, err := dec.Token(); err != nil || open != json.Delim('[') {
 			return
 		}
-		var element json.RawMessage
-		for *budget > 0 && dec.More() && dec.Decode(&element) == nil {
-			if element[0] == 'n' {
+		element := new(T)
+		for *budget > 0 && dec.More() {
+			first := bytes.TrimLeft(list[dec.InputOffset():], ", \t\r\n")[0]
+			*element = *new(T)
+			if err := dec.Decode(element); err != nil {
+				if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
+					return
+				}
+			}
+			if first != '{' {
 				continue
 			}
-			*budget--
-			if !yield(element) {
+			if *budget--; !yield(element) {
 				return
 			}
 		}
