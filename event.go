@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wire"
 )
 
 // Event is a text message from the service. Every typed event embeds it.
@@ -33,10 +34,15 @@ type Event struct {
 }
 
 func newEvent(e *session.Event, args []any) Event {
-	return Event{
+	event := Event{
 		Name: e.Name, Namespace: e.Namespace, TaskID: e.TaskID, MessageID: e.MessageID,
 		Status: e.Status, StatusText: e.StatusText, Raw: e.Raw, Args: args, redacted: e.Redacted,
 	}
+	if e.Redacted != "" { // the token may be in any field
+		clean, _ := wire.DecodeEvent([]byte(e.Redacted))
+		event.Namespace, event.MessageID = clean.Namespace, clean.MessageID
+	}
+	return event
 }
 
 // Payload decodes the payload object of the message into v, a pointer. Numbers

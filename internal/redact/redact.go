@@ -39,17 +39,17 @@ func Text(s string, secrets ...string) string { return hide(s, false, secrets) }
 func Cut(s string, secrets ...string) string { return hide(s, true, secrets) }
 
 // Error returns err, or an error without the secrets if what the text of err
-// quotes of the peer has one. That starts at the first quotation mark, in the
-// errors of net/http and net/textproto about what they cannot parse.
+// quotes of the peer has one. In the errors of net/http and net/textproto about
+// what they cannot parse that is between the first quotation mark and the last.
 func Error(err error, secrets ...string) error {
 	text := err.Error()
-	i := strings.IndexByte(text, '"')
-	if i < 0 {
+	start, end := strings.IndexByte(text, '"')+1, strings.LastIndexByte(text, '"')
+	if start > end {
 		return err
 	}
-	if clean := Text(text[i:], secrets...); clean != text[i:] {
+	if clean := Text(text[start:end], secrets...); clean != text[start:end] {
 		// Not wrapped, since err would be found in the chain.
-		return errors.New(text[:i] + clean)
+		return errors.New(text[:start] + clean + text[end:])
 	}
 	return err
 }
@@ -78,8 +78,8 @@ func Line(s string, maxRunes int) string {
 func hide(s string, cut bool, secrets []string) string {
 	var found []span
 	for _, secret := range secrets {
-		if secret != "" {
-			found = (&view{text: s}).search(secret, cut, maxDepth, found)
+		for _, read := range readings(secret) {
+			found = (&view{text: s}).search(read, cut, maxDepth, found)
 		}
 	}
 	if len(found) == 0 {
@@ -96,6 +96,22 @@ func hide(s string, cut bool, secrets []string) string {
 	}
 	b.WriteString(s[end:])
 	return b.String()
+}
+
+// readings are what a peer may take the bytes of secret for: what they are; Latin-1,
+// as HTTP has it in headers; and, if they are no UTF-8, what replaces them in it.
+func readings(secret string) []string {
+	if secret == "" {
+		return nil
+	}
+	if strings.IndexFunc(secret, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return []string{secret}
+	}
+	var latin1 []rune
+	for _, c := range []byte(secret) {
+		latin1 = append(latin1, rune(c))
+	}
+	return []string{secret, string(latin1), string([]rune(secret))}
 }
 
 // span is a part of the text that was given.

@@ -99,6 +99,18 @@ func TestEachSpellingOfASecretIsHidden(t *testing.T) {
 	}
 }
 
+// Headers are Latin-1, and JSON is UTF-8.
+func TestMisreadSecretsAreHidden(t *testing.T) {
+	for _, c := range []struct{ text, secret string }{
+		{"'schlÃ¼ssel'", "schlüssel"}, {`'schl\u00c3\u00bcssel'`, "schlüssel"}, {"'schl%C3%83%C2%BCssel'", "schlüssel"},
+		{"'été secret'", "\xe9t\xe9 secret"}, {"'\ufffdt\ufffd secret'", "\xe9t\xe9 secret"}, {`'\ufffdt\ufffd secret'`, "\xe9t\xe9 secret"},
+	} {
+		if got := Text(c.text, c.secret); got != "'***'" {
+			t.Errorf("%q without %q became %q", c.text, c.secret, got)
+		}
+	}
+}
+
 func TestEverythingElseStays(t *testing.T) {
 	texts := []string{
 		"", "Meta:ACCESS_DENIED:The token 'x' is invalid!", "nls: dial: connection refused", `{"a":"\u0041\n","b":[1,2]}`,
@@ -205,6 +217,8 @@ func TestErrorHidesWhatIsQuotedAndNothingElse(t *testing.T) {
 		{quoted, "s3cret\n-token", `malformed HTTP response "220 ***"`},
 		{quoted, "malformed", quoted.Error()},
 		{quoted, "response", quoted.Error()},
+		{quoted, `"`, quoted.Error()},
+		{errors.New(`one "`), "one", `one "`},
 		{errors.New("dial tcp: connection refused"), "dial", "dial tcp: connection refused"},
 	} {
 		err := Error(c.err, c.secret)
