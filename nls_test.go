@@ -469,6 +469,12 @@ func TestANumberWithoutAUnitIsABadParameter(t *testing.T) {
 			}
 		}
 	}
+	for early, bad := range map[time.Duration]bool{8: true, time.Millisecond - 1: true, time.Millisecond: false, 0: false, -8: false} {
+		_, err := nls.CacheTokens(nls.StaticToken("t"), early).Token(t.Context())
+		if bad != (paramOf(err) == "early") {
+			t.Errorf("CacheTokens %v early: %v", early, err)
+		}
+	}
 	if durations < 20 {
 		t.Errorf("%d parameters are durations", durations)
 	}

@@ -331,7 +331,8 @@ func witness(t *testing.T, cfg nls.Config, n *notebook) error {
 	cfg.Logger = slog.New(allHandlers(handlersOf(n)))
 	cfg.Trace = &nls.Trace{
 		TokenDone: func(v nls.TraceToken) { n.print(v) }, DialStart: func(v nls.TraceDial) { n.print(v) }, DialDone: func(v nls.TraceDial) { n.print(v) },
-		Command: func(v nls.TraceMessage) { n.print(v) }, SessionDone: func(v nls.TraceSession) { n.print(v) },
+		Command: func(v nls.TraceMessage) { n.print(v) }, Event: func(v nls.TraceMessage) { n.print(v) },
+		Callback: func(v nls.TraceMessage) { n.print(v) }, SessionDone: func(v nls.TraceSession) { n.print(v) },
 	}
 	n.print(cfg.String())
 	client, err := nls.NewClient(cfg)
@@ -442,7 +443,7 @@ func TestNoKeyIsShownByAnyLookupInAnyDisguise(t *testing.T) {
 		}),
 		"code":             answer(400, func(s string) any { return map[string]any{"Code": s} }),
 		"throttled":        answer(429, func(s string) any { return map[string]any{"Code": "Throttling.User", "Message": s, "Recommend": s} }),
-		"no token":         answer(200, func(s string) any { return map[string]any{"ErrCode": s, "ErrMsg": s, "NlsRequestId": s} }),
+		"no token":         answer(200, func(s string) any { return map[string]any{"ErrCode": s, "ErrMsg": s, "RequestId": s} }),
 		"no JSON":          func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, said(r)) },
 		"no HTTP":          hijacked("220 %s\r\n\r\n"),
 		"a strange status": hijacked("HTTP/1.1 %s\r\n\r\n"),

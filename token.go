@@ -227,10 +227,15 @@ func NewTokenSource(key AccessKey, opts *TokenOptions) TokenSource {
 // returned meanwhile. The pause grows from one second to one minute. A lookup in
 // the background pauses so after any failure.
 //
+// An early above zero and below a millisecond is a *ParamError of each lookup.
+//
 // A source that returns a token which has expired, as a wrong clock can make it
 // seem, is asked again for each call. The result is an Invalidator. No goroutine
 // runs between lookups.
 func CacheTokens(src TokenSource, early time.Duration) TokenSource {
+	if err := checkDuration("early", early); err != nil {
+		src = TokenSourceFunc(func(context.Context) (*Token, error) { return nil, err })
+	}
 	c := &cachedTokens{src: src, early: max(early, 0)}
 	return &tokenCache{func() *cachedTokens { return c }}
 }
