@@ -66,7 +66,7 @@ type CommonProto struct {
 // "SpeechRecognizer". The handlers are copied, the Events map included.
 func (c *Client) NewCommonProto(namespace string, h CommonHandlers) *CommonProto {
 	h.Events = maps.Clone(h.Events)
-	return &CommonProto{o: object{client: c.client, audio: true}, namespace: namespace, h: h}
+	return &CommonProto{o: object{client: &c.client, audio: true}, namespace: namespace, h: h}
 }
 
 // Start connects and sends the first command. It returns once the command is
@@ -78,15 +78,21 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 	if name == "" {
 		return &ParamError{"name", nil, "must not be empty"}
 	}
+	payload, err := encode("Payload", jsonObject(params.Payload))
+	if err != nil {
+		return err
+	}
 	core := session.Params{
 		Spec:    session.Spec{Namespace: p.namespace, Start: name, Started: slices.Clone(params.Started), Final: slices.Clone(params.Final)},
-		Payload: jsonObject(params.Payload),
+		Payload: payload,
 		Open:    p.h.OnOpen != nil,
 	}
 	if params.Context != nil {
-		core.Context = params.Context
+		if core.Context, err = encode("Context", params.Context); err != nil {
+			return err
+		}
 	}
-	return encodable("Payload", p.o.start(ctx, core, timing{params.Timeout, params.PingInterval, params.PingTimeout},
+	return encodable("Payload", p.o.start(ctx, core, timing{"Timeout", params.Timeout, params.PingInterval, params.PingTimeout},
 		&callbacks{
 			args: p.h.CallbackArgs, onOpen: p.h.OnOpen, onEvent: p.h.OnEvent, onData: p.h.OnData,
 			onError: p.h.OnError, onClose: p.h.OnClose,
@@ -104,7 +110,15 @@ func (p *CommonProto) SendText(name string, payload, context map[string]any) err
 	if context == nil {
 		context = sdkContext
 	}
-	return encodable("payload", p.o.core.Task().Send(name, context, jsonObject(payload)))
+	rawPayload, err := encode("payload", jsonObject(payload))
+	if err != nil {
+		return err
+	}
+	rawContext, err := encode("context", context)
+	if err != nil {
+		return err
+	}
+	return encodable("payload", p.o.core.Task().Send(name, rawContext, rawPayload))
 }
 
 // SendBinary sends binary data. See [Recognizer.SendAudio].

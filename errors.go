@@ -7,10 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"strings"
+	"time"
 
+	"github.com/nlsgo/nls/internal/redact"
 	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/socks"
 )
 
 // Errors that callers are expected to test for with errors.Is. A deadline, the
@@ -64,14 +69,27 @@ const (
 	StatusSynthesisServerError  = 51020001
 )
 
+// How much of what a peer says is in the text of an error. The fields have it all.
+const (
+	maxBodyShown = 200
+	maxTextShown = 1000
+)
+
 // TaskError is a TaskFailed message from the service.
 type TaskError struct {
 	Event // Status, StatusText, TaskID, Raw
 }
 
 func (e *TaskError) Error() string {
-	return withTask(fmt.Sprintf("nls: task failed: %d %s", e.Status, e.StatusText), e.TaskID)
+	text := fmt.Sprintf("nls: task failed: %d", e.Status)
+	if said := redact.Line(e.StatusText, maxTextShown); said != "" {
+		text += " " + said
+	}
+	return withTask(text, e.TaskID)
 }
+
+// LogValue returns the text of e.
+func (e *TaskError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
 // Is reports whether e is a refusal of access and target is ErrAccessDenied.
 func (e *TaskError) Is(target error) bool {
@@ -79,21 +97,26 @@ func (e *TaskError) Is(target error) bool {
 }
 
 // HandshakeError is an answer to the websocket upgrade that is not 101. The
-// service refuses tokens this way (protocol §1.3).
+// service refuses tokens this way (protocol §1.3). Its text has the body in one
+// line, of at most 200 characters.
 type HandshakeError struct {
 	HTTPStatus int    // 0 if the answer was not HTTP
-	Body       string // at most 1 KiB; the session's token in it reads ***
+	Body       string // as it came, at most 1 KiB; the session's token in it reads ***
 	Err        error
 }
 
 func (e *HandshakeError) Error() string {
-	switch {
-	case e.HTTPStatus == 0, e.HTTPStatus == 101: // no refusal, but no websocket either
-		return fmt.Sprintf("nls: handshake: %v", e.Err)
-	case e.Body == "":
-		return fmt.Sprintf("nls: handshake refused: HTTP %d", e.HTTPStatus)
+	if e.HTTPStatus == 0 || e.HTTPStatus == 101 { // no refusal, but no websocket either
+		if e.Err == nil {
+			return "nls: handshake failed"
+		}
+		return "nls: handshake: " + redact.Line(e.Err.Error(), maxTextShown)
 	}
-	return fmt.Sprintf("nls: handshake refused: HTTP %d: %s", e.HTTPStatus, strings.TrimSpace(e.Body))
+	text := fmt.Sprintf("nls: handshake refused: HTTP %d", e.HTTPStatus)
+	if body := redact.Line(e.Body, maxBodyShown); body != "" {
+		text += ": " + body
+	}
+	return text
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
@@ -103,10 +126,24 @@ func (e *HandshakeError) Is(target error) bool {
 	return target == ErrAccessDenied && (e.HTTPStatus == 401 || e.HTTPStatus == 403)
 }
 
+// ProxyError is a proxy that opens no connection, to the gateway or to the token
+// service. It is no word of theirs: ErrAccessDenied does not match it.
+type ProxyError struct {
+	HTTPStatus int // of an HTTP proxy, such as 407; 0 for SOCKS
+	SOCKSReply int // of a SOCKS5 proxy (RFC 1928), such as 5, connection refused; 255 for refused credentials; 0 for HTTP
+}
+
+func (e *ProxyError) Error() string {
+	if e.SOCKSReply != 0 {
+		return fmt.Sprintf("nls: proxy: SOCKS reply %d %s", e.SOCKSReply, socks.ReplyText(e.SOCKSReply))
+	}
+	return strings.TrimSpace(fmt.Sprintf("nls: proxy: HTTP %d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus)))
+}
+
 // CloseError is a connection that ended before the task did.
 type CloseError struct {
-	Code   int // websocket close code; -1 for a broken connection
-	Reason string
+	Code   int    // websocket close code; -1 for a broken connection
+	Reason string // the session's token in it reads ***
 	Err    error
 }
 
@@ -115,7 +152,9 @@ func (e *CloseError) Error() string {
 	case e.Err != nil:
 		return fmt.Sprintf("nls: connection lost: %v", e.Err)
 	case e.Reason != "":
-		return fmt.Sprintf("nls: connection closed by the service: %d %s", e.Code, e.Reason)
+		return fmt.Sprintf("nls: connection closed by the service: %d %s", e.Code, redact.Line(e.Reason, maxTextShown))
+	case e.Code == -1:
+		return "nls: connection lost"
 	}
 	return fmt.Sprintf("nls: connection closed by the service: %d", e.Code)
 }
@@ -135,20 +174,19 @@ type TokenError struct {
 func (e *TokenError) Error() string {
 	var b strings.Builder
 	b.WriteString("nls: create token")
-	if e.Code != "" {
-		b.WriteString(": " + e.Code)
-	}
-	if e.Message != "" {
-		b.WriteString(": " + e.Message)
+	for _, said := range []string{e.Code, e.Message} {
+		if said = redact.Line(said, maxTextShown); said != "" {
+			b.WriteString(": " + said)
+		}
 	}
 	if e.Code == "" && e.Message == "" && e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "nls: "))
 	}
 	if e.HTTPStatus != 0 {
 		fmt.Fprintf(&b, " (HTTP %d)", e.HTTPStatus)
 	}
 	if e.RequestID != "" {
-		fmt.Fprintf(&b, " (request %s)", e.RequestID)
+		fmt.Fprintf(&b, " (request %s)", redact.Line(e.RequestID, maxTextShown))
 	}
 	return b.String()
 }
@@ -164,8 +202,11 @@ type ParamError struct {
 }
 
 func (e *ParamError) Error() string {
-	if e.Value == nil {
+	switch v := e.Value.(type) {
+	case nil:
 		return fmt.Sprintf("nls: invalid %s: %s", e.Param, e.Reason)
+	case time.Duration: // whose %#v is a number
+		return fmt.Sprintf("nls: invalid %s %v: %s", e.Param, v, e.Reason)
 	}
 	return fmt.Sprintf("nls: invalid %s %#v: %s", e.Param, e.Value, e.Reason)
 }
@@ -205,6 +246,9 @@ func explain(taskID string, err error) error {
 	case *session.CloseError:
 		err = (*CloseError)(e)
 	}
+	if e, ok := errors.AsType[*session.ProxyError](err); ok {
+		return (*ProxyError)(e)
+	}
 	if taskID == "" {
 		return err
 	}
@@ -232,11 +276,18 @@ func StatusCode(err error) int {
 }
 
 // Retryable reports whether a new session, opened after a pause, may succeed
-// where err failed: broken connections, timeouts, HTTP 429 and 5xx, 5xxxxxxx,
+// where err failed: broken connections, hosts that are not found, timeouts, HTTP
+// 408, 429 and 5xx, also of a proxy, SOCKS replies about the network, 5xxxxxxx,
 // StatusIdleTimeout, StatusAudioTimeout, StatusTooManyRequests,
 // StatusConcurrencyExceeded, throttled token lookups. It is false for bad
-// parameters, refused credentials (Start has already tried a fresh token),
-// failed certificate checks, expired trials, ErrShutdown and context.Canceled.
+// parameters and addresses, refused credentials (Start has already tried a fresh
+// token), failed certificate checks, expired trials, ErrShutdown and
+// context.Canceled.
+//
+// A host is not found when its name is wrong, but macOS and Windows say the same
+// of any name while they are offline. A loop that goes on for ever over a wrong
+// name shows in its log; one that gives up while a train is in a tunnel loses the
+// session. So bound the loop.
 func Retryable(err error) bool {
 	if e, ok := errors.AsType[*TaskError](err); ok {
 		switch e.Status {
@@ -256,7 +307,7 @@ func Retryable(err error) bool {
 		return e.Code >= 1011 && e.Code <= 1014
 	}
 	if e, ok := errors.AsType[*TokenError](err); ok && e.HTTPStatus != 0 {
-		return e.HTTPStatus/100 == 5 || strings.HasPrefix(e.Code, "Throttling") || e.Code == "ServiceUnavailable"
+		return retryableHTTP(e.HTTPStatus) || strings.HasPrefix(e.Code, "Throttling") || e.Code == "ServiceUnavailable"
 	}
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -269,11 +320,18 @@ func retryableHTTP(status int) bool { return status == 408 || status == 429 || s
 // retryableDial is Retryable for errors that come from package net and below, and
 // from a proxy.
 func retryableDial(err error) bool {
-	if e, ok := errors.AsType[*session.ProxyError](err); ok {
+	if e, ok := errors.AsType[*ProxyError](err); ok {
+		switch e.SOCKSReply {
+		case socks.GeneralFailure, socks.NetworkUnreachable, socks.HostUnreachable, socks.ConnectionRefused, socks.TTLExpired:
+			return true
+		}
 		return retryableHTTP(e.HTTPStatus)
 	}
-	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		return !e.IsNotFound
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.AddrError](err); ok {
+		return false // no address, and none tomorrow
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false

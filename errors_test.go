@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nlsgo/nls"
 )
@@ -53,7 +55,23 @@ func TestRetryable(t *testing.T) {
 		{dial(io.EOF), true, false},
 		{dial(io.ErrUnexpectedEOF), true, false},
 		{dial(op(&net.DNSError{Err: "server misbehaving", IsTemporary: true})), true, false},
-		{dial(op(&net.DNSError{Err: "no such host", IsNotFound: true})), false, false},
+		{dial(op(&net.DNSError{Err: "no such host", IsNotFound: true})), true, false}, // what macOS and Windows say while offline
+		{dial(op(&net.AddrError{Err: "missing port in address", Addr: "gateway"})), false, false},
+		{dial(&net.AddrError{Err: "invalid port", Addr: "gateway:65536"}), false, false},
+		{&nls.ProxyError{HTTPStatus: 403}, false, false},
+		{&nls.ProxyError{HTTPStatus: 407}, false, false},
+		{&nls.ProxyError{HTTPStatus: 429}, true, false},
+		{&nls.ProxyError{HTTPStatus: 502}, true, false},
+		{&nls.ProxyError{SOCKSReply: 1}, true, false},
+		{&nls.ProxyError{SOCKSReply: 2}, false, false},
+		{&nls.ProxyError{SOCKSReply: 3}, true, false},
+		{&nls.ProxyError{SOCKSReply: 4}, true, false},
+		{&nls.ProxyError{SOCKSReply: 5}, true, false},
+		{&nls.ProxyError{SOCKSReply: 6}, true, false},
+		{&nls.ProxyError{SOCKSReply: 7}, false, false},
+		{&nls.ProxyError{SOCKSReply: 255}, false, false},
+		{&nls.TokenError{Err: &nls.ProxyError{HTTPStatus: 407}}, false, false},
+		{&nls.TokenError{Err: &nls.ProxyError{HTTPStatus: 503}}, true, false},
 		{dial(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false, false},
 		{dial(x509.HostnameError{}), false, false},
 		{dial(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), false, false},
@@ -98,6 +116,9 @@ func TestRetryable(t *testing.T) {
 
 		{&nls.TokenError{Err: op(syscall.ECONNREFUSED)}, true, false},
 		{&nls.TokenError{HTTPStatus: 502}, true, false},
+		{&nls.TokenError{HTTPStatus: 429}, true, false},
+		{&nls.TokenError{HTTPStatus: 429, Message: "the answer is not the JSON of the token service"}, true, false},
+		{&nls.TokenError{HTTPStatus: 408}, true, false},
 		{&nls.TokenError{HTTPStatus: 400, Code: "Throttling.User"}, true, false},
 		{&nls.TokenError{HTTPStatus: 503, Code: "ServiceUnavailable"}, true, false},
 		{&nls.TokenError{HTTPStatus: 400, Code: "SignatureDoesNotMatch"}, false, false},
@@ -159,11 +180,50 @@ func TestErrorTexts(t *testing.T) {
 		{&nls.TokenError{Err: io.EOF}, "nls: create token: EOF"},
 		{&nls.ParamError{Param: "Channels", Value: 2, Reason: "the service takes one channel"}, "nls: invalid Channels 2: the service takes one channel"},
 		{&nls.ParamError{Param: "AppKey", Reason: "must not be empty"}, "nls: invalid AppKey: must not be empty"},
+		{&nls.ParamError{Param: "Timeout", Value: -2 * time.Second, Reason: "x"}, "nls: invalid Timeout -2s: x"},
+		{&nls.ParamError{Param: "Format", Value: nls.Format("PCM"), Reason: "x"}, `nls: invalid Format "PCM": x`},
+		{&nls.ProxyError{HTTPStatus: 407}, "nls: proxy: HTTP 407 Proxy Authentication Required"},
+		{&nls.ProxyError{HTTPStatus: 799}, "nls: proxy: HTTP 799"},
+		{&nls.ProxyError{SOCKSReply: 5}, "nls: proxy: SOCKS reply 5 connection refused"},
+		{&nls.TokenError{Err: &nls.ProxyError{HTTPStatus: 407}}, "nls: create token: proxy: HTTP 407 Proxy Authentication Required"},
+
+		// Where there is nothing to say, there is no hole.
+		{&nls.TaskError{Event: nls.Event{Status: 40000005, TaskID: "t"}}, "nls: task failed: 40000005 (task t)"},
+		{&nls.TaskError{Event: nls.Event{Status: 40000005, StatusText: " \n", TaskID: "t"}}, "nls: task failed: 40000005 (task t)"},
+		{&nls.TaskError{Event: nls.Event{Status: 40000005}}, "nls: task failed: 40000005"},
+		{&nls.HandshakeError{HTTPStatus: 502, Body: "\r\n"}, "nls: handshake refused: HTTP 502"},
+		{&nls.HandshakeError{HTTPStatus: 101}, "nls: handshake failed"},
+		{&nls.HandshakeError{}, "nls: handshake failed"},
+		{&nls.CloseError{Code: -1}, "nls: connection lost"},
+		{&nls.TokenError{}, "nls: create token"},
+		{&nls.TokenError{Message: "m"}, "nls: create token: m"},
+
+		// What a peer says is one line, and of some length only.
+		{&nls.HandshakeError{HTTPStatus: 403, Body: "<html>\r\n\t<h1>No</h1>\r\n\x1b[2J</html>"}, "nls: handshake refused: HTTP 403: <html> <h1>No</h1> [2J</html>"},
+		{&nls.HandshakeError{HTTPStatus: 403, Body: strings.Repeat("你", 200)}, "nls: handshake refused: HTTP 403: " + strings.Repeat("你", 200)},
+		{&nls.HandshakeError{HTTPStatus: 403, Body: strings.Repeat("你", 201)}, "nls: handshake refused: HTTP 403: " + strings.Repeat("你", 199) + "…"},
+		{taskErrorSaying("a\nb\x00"), "nls: task failed: 40000000 a b (task t)"},
+		{&nls.CloseError{Code: 1011, Reason: "a\nb"}, "nls: connection closed by the service: 1011 a b"},
+		{&nls.TokenError{Code: "C\n", Message: "a\nb", RequestID: "r\n"}, "nls: create token: C: a b (request r)"},
+		{&nls.HandshakeError{Err: errors.New("malformed\n")}, "nls: handshake: malformed"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
+	long := strings.Repeat("x", 1<<20)
+	for _, err := range []error{
+		taskErrorSaying(long), &nls.CloseError{Reason: long}, &nls.TokenError{Message: long}, &nls.TokenError{RequestID: long},
+		&nls.TokenError{Code: long}, &nls.HandshakeError{Err: errors.New(long)},
+	} {
+		if n := len(err.Error()); n > 1100 {
+			t.Errorf("the text of a %T has %d bytes", err, n)
+		}
+	}
+}
+
+func taskErrorSaying(text string) error {
+	return &nls.TaskError{Event: nls.Event{Status: 40000000, StatusText: text, TaskID: "t"}}
 }
 
 func TestStatusCodeAndTaskIDLookIntoTheChain(t *testing.T) {

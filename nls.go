@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,15 +57,24 @@ const (
 
 // Config says how to reach the service. The zero value of every field but
 // AppKey and the credentials is usable. NewClient copies it.
+//
+// White space around URL, AppKey, tokens and keys is ignored. Durations above
+// zero and below a millisecond are refused, since they are numbers without a unit.
+//
+// A Config prints without its secrets. In an unexported field of another struct
+// it does not: fmt calls no methods there, and shows the fields instead. Keep a
+// Client or a TokenSource in such a field; they have nothing to show.
 type Config struct {
-	// URL of the gateway, "ws" or "wss". Empty means the gateway of Region.
+	// URL of the gateway, "ws" or "wss". Empty means the gateway of Region. A
+	// token may be in its query (?token=).
 	URL string
 
-	// Region picks the gateway and the token host when URL is empty:
+	// Region picks the gateway when URL is empty, and the token host: it is
 	// "cn-shanghai" (the default), "cn-beijing", "cn-shenzhen" or
 	// "ap-southeast-1". A StreamSynthesizer defaults to "cn-beijing", the only
-	// region that documents it. Internal picks the address inside the region's
-	// VPC, which is plain ws.
+	// region that documents it. With the URL of the international site,
+	// "ap-southeast-1" is the default. Internal picks the address inside the
+	// region's VPC, which is plain ws.
 	Region   string
 	Internal bool
 
@@ -72,17 +82,19 @@ type Config struct {
 	AppKey string
 
 	// Credentials. The first one set wins: TokenSource, Token, AccessKeyID
-	// with AccessKeySecret. With an access key the Client creates tokens as
-	// needed and shares them between all of its sessions.
+	// with AccessKeySecret, a token in URL. With an access key the Client creates
+	// tokens as needed and shares them between all of its sessions. What no HTTP
+	// header can carry is a *ParamError: of Start, if it comes from a TokenSource.
 	TokenSource     TokenSource
 	Token           string
 	AccessKeyID     string
 	AccessKeySecret string
 	SecurityToken   string // with a temporary (STS) access key
 
-	// TokenOptions says where an access key gets its tokens. Nil means the
-	// token host of Region. Without a Transport in it, lookups go through Proxy,
-	// TLSConfig and NetDialContext. A TokenSource is used as it is: wrap it in
+	// TokenOptions says where an access key gets its tokens. Its Region, if
+	// empty, is that of the Config. Without a Transport in it, lookups go through
+	// Proxy, NetDialContext and TLSConfig, whose ServerName and NextProtos are for
+	// the gateway and not used. A TokenSource is used as it is: wrap it in
 	// CacheTokens if it does I/O.
 	TokenOptions *TokenOptions
 
@@ -103,12 +115,14 @@ type Config struct {
 	MaxPendingBytes int
 
 	// Header is added to the websocket handshake request. It must not have the
-	// fields of the handshake itself.
+	// fields of the handshake itself; X-NLS-Token in it is ignored.
 	Header http.Header
 
-	// TLSConfig, Proxy and NetDialContext customise the connection, as the
-	// fields of the same names in net/http.Transport do. A nil Proxy means
-	// http.ProxyFromEnvironment. Proxies are http, https or socks5 URLs.
+	// TLSConfig, Proxy and NetDialContext customise the connection, as
+	// TLSClientConfig, Proxy and DialContext in net/http.Transport do. A nil Proxy
+	// means http.ProxyFromEnvironment. Proxies are http, https, socks5 or socks5h
+	// URLs; the last two are the same, and mean port 1080 without a port. A proxy
+	// that refuses is a *ProxyError. "h2" in NextProtos is ignored.
 	TLSConfig      *tls.Config
 	Proxy          func(*http.Request) (*url.URL, error)
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -122,19 +136,34 @@ type Config struct {
 	Trace *Trace
 }
 
-// ConfigFromEnv reads a Config from the environment: NLS_URL, NLS_APPKEY,
-// NLS_TOKEN, and the access key in ALIBABA_CLOUD_ACCESS_KEY_ID,
-// ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN.
-// What is not set stays zero.
+// ConfigFromEnv reads a Config from the environment: NLS_URL, NLS_REGION,
+// NLS_APPKEY, NLS_TOKEN, and the access key in ALIBABA_CLOUD_ACCESS_KEY_ID,
+// ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN. The names in
+// the vendor's samples stand in for those that are not set: NLS_GATEWAY_URL,
+// NLS_APP_KEY, and ALIYUN_AK_ID with ALIYUN_AK_SECRET for the access key as a
+// whole. White space around values is dropped. What is not set stays zero.
 func ConfigFromEnv() Config {
-	return Config{
-		URL:             os.Getenv("NLS_URL"),
-		AppKey:          os.Getenv("NLS_APPKEY"),
-		Token:           os.Getenv("NLS_TOKEN"),
-		AccessKeyID:     os.Getenv("ALIBABA_CLOUD_ACCESS_KEY_ID"),
-		AccessKeySecret: os.Getenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-		SecurityToken:   os.Getenv("ALIBABA_CLOUD_SECURITY_TOKEN"),
+	env := func(names ...string) string {
+		for _, name := range names {
+			if v := trim(os.Getenv(name)); v != "" {
+				return v
+			}
+		}
+		return ""
 	}
+	cfg := Config{
+		URL:             env("NLS_URL", "NLS_GATEWAY_URL"),
+		Region:          env("NLS_REGION"),
+		AppKey:          env("NLS_APPKEY", "NLS_APP_KEY"),
+		Token:           env("NLS_TOKEN"),
+		AccessKeyID:     env("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+		AccessKeySecret: env("ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+		SecurityToken:   env("ALIBABA_CLOUD_SECURITY_TOKEN"),
+	}
+	if cfg.AccessKeyID == "" && cfg.AccessKeySecret == "" { // half a key of each account would be no key
+		cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken = env("ALIYUN_AK_ID"), env("ALIYUN_AK_SECRET"), ""
+	}
+	return cfg
 }
 
 // credentials names the kind of credentials that c uses.
@@ -146,6 +175,8 @@ func (c *Config) credentials() string {
 		return "Token"
 	case c.AccessKeyID != "":
 		return "AccessKey"
+	case queryToken(c.URL) != "":
+		return "URL"
 	}
 	return "none"
 }
@@ -153,7 +184,7 @@ func (c *Config) credentials() string {
 // String returns the parts of c that are not secret.
 func (c Config) String() string {
 	return fmt.Sprintf("nls.Config{URL:%q Region:%q AppKey:%q Credentials:%s}",
-		redactURL(c.URL), c.Region, c.AppKey, c.credentials())
+		withoutSecrets(c.URL), c.Region, c.AppKey, c.credentials())
 }
 
 // GoString returns String.
@@ -161,19 +192,8 @@ func (c Config) GoString() string { return c.String() }
 
 // LogValue returns the parts of c that are not secret.
 func (c Config) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("url", redactURL(c.URL)), slog.String("region", c.Region),
+	return slog.GroupValue(slog.String("url", withoutSecrets(c.URL)), slog.String("region", c.Region),
 		slog.String("appkey", c.AppKey), slog.String("credentials", c.credentials()))
-}
-
-// redactURL drops the query of u, where a token may be, and the user info.
-func redactURL(u string) string {
-	u, _, _ = strings.Cut(u, "?")
-	if scheme, rest, ok := strings.Cut(u, "://"); ok {
-		if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-			return scheme + "://" + rest[i+1:]
-		}
-	}
-	return u
 }
 
 // regions are the gateways of protocol §1.1.
@@ -185,109 +205,186 @@ var regions = map[string]struct{ public, internal string }{
 	"ap-southeast-1": {"wss://nls-gateway-ap-southeast-1.aliyuncs.com/ws/v1", ""},
 }
 
+// internationalRegion is the one outside of the mainland, with a token service and
+// accounts of its own.
+const internationalRegion = "ap-southeast-1"
+
 // Client creates sessions that share a Config. It is safe for concurrent use
-// and needs no closing. Printed in any way it shows no secret.
+// and needs no closing. Printed in any way it shows no secret. A zero Client
+// answers with a *ParamError.
 type Client struct {
 	_ noCopy
-	*client
+	client
 }
 
 type client struct {
-	cfg       Config // without its secrets
-	tokens    TokenSource
+	cfg Config // without what may be or have a secret
+
+	// tokens is a function, since printers that use package reflect follow
+	// pointers and interfaces to whatever the source holds.
+	tokens func() TokenSource
+	padded atomic.Pointer[session.Secret] // the last token that was not sent as the source has it
+
 	url       session.Secret
 	streamURL session.Secret
 	log       *slog.Logger
-	tls       *tls.Config
-	session   *session.Config
+	session   *session.Config // nil in a zero Client
 }
 
 // NewClient checks cfg and returns a Client. It does no I/O. The error is a
 // *ParamError.
 func NewClient(cfg Config) (*Client, error) {
-	c := &client{cfg: cfg, url: session.NewSecret(cfg.URL), streamURL: session.NewSecret(cfg.URL)}
-	if cfg.AppKey == "" {
-		return nil, &ParamError{"AppKey", nil, "must not be empty"}
+	if err := cfg.normalize(); err != nil {
+		return nil, err
 	}
-	if cfg.URL != "" {
-		u, err := url.Parse(cfg.URL)
-		if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.User != nil {
-			return nil, &ParamError{"URL", redactURL(cfg.URL), "must be a ws or wss URL, without user"}
-		}
-	} else {
-		r, ok := regions[cfg.Region]
-		if !ok {
-			return nil, &ParamError{"Region", cfg.Region, "must be cn-shanghai, cn-beijing, cn-shenzhen or ap-southeast-1"}
-		}
-		stream := r
-		if cfg.Region == "" {
-			stream = regions["cn-beijing"]
-		}
-		c.url, c.streamURL = session.NewSecret(r.public), session.NewSecret(stream.public)
+	c := new(Client)
+	c.url, c.streamURL = session.NewSecret(cfg.URL), session.NewSecret(cfg.URL)
+	if cfg.URL == "" {
+		region, stream := regions[cfg.Region], regions[orDefault(cfg.Region, "cn-beijing")]
+		c.url, c.streamURL = session.NewSecret(region.public), session.NewSecret(stream.public)
 		if cfg.Internal {
-			if r.internal == "" {
+			if region.internal == "" {
 				return nil, &ParamError{"Internal", true, "region " + cfg.Region + " has no VPC address"}
 			}
-			c.url, c.streamURL = session.NewSecret(r.internal), session.NewSecret(stream.internal)
+			c.url, c.streamURL = session.NewSecret(region.internal), session.NewSecret(stream.internal)
 		}
 	}
-	if cfg.MaxPendingBytes < 0 {
-		return nil, &ParamError{"MaxPendingBytes", cfg.MaxPendingBytes, "must not be negative"}
+	c.log = orDefault(cfg.Logger, traceLogger)
+	tokens, err := cfg.tokens()
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions"} {
-		if cfg.Header.Get(name) != "" {
-			return nil, &ParamError{"Header", name, "belongs to the websocket handshake"}
-		}
-	}
-	c.cfg.Header = cfg.Header.Clone()
-	c.cfg.StopTimeout = orDefault(cfg.StopTimeout, DefaultStopTimeout)
-	c.cfg.WriteTimeout = orDefault(cfg.WriteTimeout, DefaultWriteTimeout)
-	c.cfg.MaxPendingBytes = orDefault(cfg.MaxPendingBytes, DefaultMaxPending)
-	if cfg.Proxy == nil {
-		c.cfg.Proxy = http.ProxyFromEnvironment
-	}
-	c.tls = cfg.TLSConfig.Clone()
-	if c.tls == nil {
-		c.tls = &tls.Config{}
-	}
-	if c.tls.ClientSessionCache == nil {
-		c.tls.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	}
-	if c.log = cfg.Logger; c.log == nil {
-		c.log = traceLogger
-	}
-	switch {
-	case cfg.TokenSource != nil:
-		c.tokens = cfg.TokenSource
-	case cfg.Token != "":
-		c.tokens = StaticToken(cfg.Token)
-	case cfg.AccessKeyID != "" && cfg.AccessKeySecret != "":
-		c.tokens = NewTokenSource(AccessKey{cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken}, c.tokenOptions())
-	case cfg.AccessKeyID != "":
-		return nil, &ParamError{"AccessKeySecret", nil, "must not be empty"}
-	default:
-		return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, or AccessKeyID and AccessKeySecret"}
-	}
-	c.cfg.URL, c.cfg.Token, c.cfg.AccessKeyID, c.cfg.AccessKeySecret, c.cfg.SecurityToken = "", "", "", "", ""
-	c.session = c.sessionConfig()
-	return &Client{client: c}, nil
+	c.tokens = func() TokenSource { return tokens }
+	c.session = c.sessionConfig(cfg)
+	c.cfg = Config{AppKey: cfg.AppKey, StopTimeout: cfg.StopTimeout, Trace: cfg.Trace}
+	return c, nil
 }
 
-// tokenOptions are the TokenOptions of an access key in the Config.
-func (c *client) tokenOptions() *TokenOptions {
-	o := TokenOptions{Region: c.cfg.Region}
-	if c.cfg.TokenOptions != nil {
-		o = *c.cfg.TokenOptions
+// normalize checks c, puts defaults where there is nothing, and makes what it
+// points to its own.
+func (c *Config) normalize() error {
+	c.URL, c.Region, c.AppKey = trim(c.URL), trim(c.Region), trim(c.AppKey)
+	c.Token, c.SecurityToken = trim(c.Token), trim(c.SecurityToken)
+	c.AccessKeyID, c.AccessKeySecret = trim(c.AccessKeyID), trim(c.AccessKeySecret)
+	if c.AppKey == "" {
+		return &ParamError{"AppKey", nil, "must not be empty"}
+	}
+	for _, f := range []struct{ param, value string }{
+		{"AppKey", c.AppKey}, {"Token", c.Token}, {"AccessKeyID", c.AccessKeyID},
+		{"AccessKeySecret", c.AccessKeySecret}, {"SecurityToken", c.SecurityToken},
+	} {
+		if err := checkHeaderValue(f.param, f.value); err != nil {
+			return err
+		}
+	}
+	if _, ok := regions[c.Region]; !ok {
+		return &ParamError{"Region", c.Region, "must be cn-shanghai, cn-beijing, cn-shenzhen or ap-southeast-1"}
+	}
+	if c.URL != "" {
+		if err := checkURL(c.URL); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		param string
+		value time.Duration
+	}{{"StopTimeout", c.StopTimeout}, {"WriteTimeout", c.WriteTimeout}} {
+		if err := checkDuration(f.param, f.value); err != nil {
+			return err
+		}
+	}
+	if c.MaxPendingBytes < 0 {
+		return &ParamError{"MaxPendingBytes", c.MaxPendingBytes, "must not be negative"}
+	}
+	header := make(http.Header, len(c.Header))
+	for name, values := range c.Header {
+		switch http.CanonicalHeaderKey(name) {
+		case "Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
+			return &ParamError{"Header", name, "belongs to the websocket handshake"}
+		case "X-Nls-Token":
+		default:
+			header[name] = slices.Clone(values)
+		}
+	}
+	c.Header = header
+	c.StopTimeout = orDefault(c.StopTimeout, DefaultStopTimeout)
+	c.WriteTimeout = orDefault(c.WriteTimeout, DefaultWriteTimeout)
+	c.MaxPendingBytes = orDefault(c.MaxPendingBytes, DefaultMaxPending)
+	if c.Proxy == nil {
+		c.Proxy = http.ProxyFromEnvironment
+	}
+	if c.TLSConfig = c.TLSConfig.Clone(); c.TLSConfig == nil {
+		c.TLSConfig = &tls.Config{}
+	}
+	if c.TLSConfig.ClientSessionCache == nil {
+		c.TLSConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	// A websocket is HTTP/1.1. Who shares a tls.Config with net/http has h2 in it.
+	c.TLSConfig.NextProtos = slices.DeleteFunc(slices.Clone(c.TLSConfig.NextProtos), func(p string) bool { return p == "h2" })
+	return nil
+}
+
+// tokens is the TokenSource that c asks for.
+func (c *Config) tokens() (TokenSource, error) {
+	opts := c.tokenOptions()
+	if _, err := opts.service(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.TokenSource != nil:
+		return c.TokenSource, nil
+	case c.Token != "":
+		return StaticToken(c.Token), nil
+	case c.AccessKeyID != "" && c.AccessKeySecret != "":
+		return NewTokenSource(AccessKey{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken}, opts), nil
+	case c.AccessKeyID != "":
+		return nil, &ParamError{"AccessKeySecret", nil, "must not be empty"}
+	case c.AccessKeySecret != "":
+		return nil, &ParamError{"AccessKeyID", nil, "must not be empty"}
+	case queryToken(c.URL) != "":
+		return StaticToken(queryToken(c.URL)), nil
+	}
+	return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, or AccessKeyID and AccessKeySecret"}
+}
+
+// tokenOptions are the TokenOptions of an access key in c.
+func (c *Config) tokenOptions() *TokenOptions {
+	var o TokenOptions
+	if c.TokenOptions != nil {
+		o = *c.TokenOptions
+	}
+	if o.Region == "" {
+		o.Region = c.Region
+		if u, err := url.Parse(c.URL); o.Region == "" && err == nil && isInternational(u.Hostname()) {
+			o.Region = internationalRegion
+		}
 	}
 	if o.Transport == nil {
+		cfg := c.TLSConfig.Clone()
+		cfg.ServerName, cfg.NextProtos = "", nil // those that are set are for the gateway
 		o.Transport = &http.Transport{
-			Proxy:             c.cfg.Proxy,
-			TLSClientConfig:   c.tls,
-			DialContext:       c.cfg.NetDialContext,
-			DisableKeepAlives: true, // lookups are hours apart, and a Client needs no closing
+			Proxy:                  c.Proxy,
+			OnProxyConnectResponse: checkProxyAnswer,
+			TLSClientConfig:        cfg,
+			DialContext:            c.NetDialContext,
+			DisableKeepAlives:      true, // lookups are hours apart, and a Client needs no closing
 		}
 	}
 	return &o
+}
+
+// isInternational reports whether host is a gateway of the international site.
+func isInternational(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return strings.HasSuffix(host, ".aliyuncs.com") && strings.Contains(host, internationalRegion)
+}
+
+// checkProxyAnswer gives a type to the refusal of a proxy of token lookups.
+func checkProxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return &ProxyError{HTTPStatus: resp.StatusCode}
+	}
+	return nil
 }
 
 // orDefault returns v, or def if v is zero.

@@ -79,7 +79,7 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 		tr := c.NewTranscriber(handlers)
 		// A service that has much to say after Stop may take its time, so it is its
 		// silence that is bounded.
-		if err := tr.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout}); err != nil {
+		if err := tr.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout, Patient: true}); err != nil {
 			yield(nil, startError(tr, err))
 			return
 		}
@@ -206,7 +206,7 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	}()
 
 	p.NoWait = false
-	err := tts.Start(ctx, p)
+	err := tts.start(ctx, p, session.Params{Patient: true})
 	if errors.Is(err, ErrShutdown) { // which is the writer's doing
 		err = nil
 	}

@@ -1,6 +1,7 @@
 package nls
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,6 +70,9 @@ func putString(m map[string]any, key, value string) {
 func putSilence(m map[string]any, key, param string, d time.Duration) error {
 	if d < 0 {
 		return &ParamError{param, d, "must not be negative"}
+	}
+	if err := checkDuration(param, d); err != nil {
+		return err
 	}
 	if d > 0 {
 		m[key] = d.Milliseconds()
@@ -151,8 +155,24 @@ func jsonObject(m map[string]any) map[string]any {
 // unexpected type stay zero: the event still has its Raw form.
 func decodePayload(e *Event, v any) { _ = e.Payload(v) }
 
-// ms is the duration of a number on the wire.
-func ms(n wire.Int) time.Duration { return time.Duration(n) * time.Millisecond }
+// elementBudget bounds how many elements of the lists in e are decoded: as many as
+// fit into it with a text of a letter. Without a bound a message full of {} takes
+// up hundreds of times more memory decoded.
+func elementBudget(e *Event) int { return 64 + len(e.Raw)/len(`{"text":"x"}`) }
+
+// decodeWords decodes a list of words.
+func decodeWords(list json.RawMessage, budget *int) []Word {
+	type word struct {
+		Text  wire.Text `json:"text"`
+		Start wire.Int  `json:"startTime"`
+		End   wire.Int  `json:"endTime"`
+	}
+	var words []Word
+	for w := range wire.Elements[word](list, budget) {
+		words = append(words, Word{string(w.Text), w.Start.Milliseconds(), w.End.Milliseconds()})
+	}
+	return words
+}
 
 // call calls f unless it is nil.
 func call[E any](f func(E), e E) {

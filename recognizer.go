@@ -65,6 +65,11 @@ type RecognitionResult struct {
 	Event
 	Text     string        // the whole text so far; it replaces earlier results
 	Duration time.Duration // audio processed
+
+	// In RecognitionCompleted, if offered for the model; else 0 and empty.
+	Confidence        float64 // 0 to 1
+	Emotion           string  // "positive", "negative" or "neutral"
+	EmotionConfidence float64 // 0 to 1
 }
 
 // Recognizer recognises one short utterance per session. Create it with
@@ -78,7 +83,7 @@ type Recognizer struct {
 
 // NewRecognizer returns a Recognizer with no open session. It does no I/O.
 func (c *Client) NewRecognizer(h RecognizerHandlers) *Recognizer {
-	return &Recognizer{o: object{client: c.client, audio: true}, h: h}
+	return &Recognizer{o: object{client: &c.client, audio: true}, h: h}
 }
 
 var recognition = session.Spec{
@@ -99,12 +104,16 @@ var recognition = session.Spec{
 // NetDialContext that does not heed its context. Start must not be called from a
 // callback.
 func (r *Recognizer) Start(ctx context.Context, p RecognitionParams) error {
-	payload, err := p.payload()
+	m, err := p.payload()
+	if err != nil {
+		return err
+	}
+	payload, err := encode("Extra", m)
 	if err != nil {
 		return err
 	}
 	return encodable("Extra", r.o.start(ctx, session.Params{Spec: recognition, Payload: payload},
-		timing{p.Timeout, p.PingInterval, p.PingTimeout},
+		timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: r.h.CallbackArgs, onEvent: r.h.OnEvent, onError: r.h.OnError, onClose: r.h.OnClose,
 			typed: r.h.typed,
@@ -143,11 +152,17 @@ func (h *RecognizerHandlers) typed(e Event) {
 
 func newRecognitionResult(e Event) *RecognitionResult {
 	var p struct {
-		Result   string   `json:"result"`
-		Duration wire.Int `json:"duration"`
+		Result            wire.Text  `json:"result"`
+		Duration          wire.Int   `json:"duration"`
+		Confidence        wire.Float `json:"confidence"`
+		Emotion           wire.Text  `json:"emo_tag"`
+		EmotionConfidence wire.Float `json:"emo_confidence"`
 	}
 	decodePayload(&e, &p)
-	return &RecognitionResult{Event: e, Text: p.Result, Duration: ms(p.Duration)}
+	return &RecognitionResult{
+		Event: e, Text: string(p.Result), Duration: p.Duration.Milliseconds(), Confidence: float64(p.Confidence),
+		Emotion: string(p.Emotion), EmotionConfidence: float64(p.EmotionConfidence),
+	}
 }
 
 // SendAudio sends data in the format given to Start. It returns when data has

@@ -2,12 +2,14 @@ package nls
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
+	"github.com/nlsgo/nls/internal/wire"
 )
 
 // This file joins the products to the session core.
@@ -145,26 +147,49 @@ func callbackName(event string) string {
 
 // timing is the part of the params that all products share.
 type timing struct {
-	start, ping, pong time.Duration // Timeout, PingInterval, PingTimeout
+	param             string // the name of start
+	start, ping, pong time.Duration
+}
+
+// minPingInterval is what a gateway may be pinged at without taking it for an
+// attack.
+const minPingInterval = 100 * time.Millisecond
+
+func (t timing) check() error {
+	for _, f := range []struct {
+		param string
+		value time.Duration
+	}{{t.param, t.start}, {"PingInterval", t.ping}, {"PingTimeout", t.pong}} {
+		if err := checkDuration(f.param, f.value); err != nil {
+			return err
+		}
+	}
+	interval := orDefault(t.ping, DefaultPingInterval)
+	switch {
+	case 0 < t.ping && t.ping < minPingInterval:
+		return &ParamError{"PingInterval", t.ping, fmt.Sprintf("must be %v at least", minPingInterval)}
+	case t.pong < 0:
+		return &ParamError{"PingTimeout", t.pong, "must not be negative"}
+	case t.pong > 0 && interval < 0:
+		return &ParamError{"PingTimeout", t.pong, "there are no pings to time out"}
+	case t.pong > 0 && t.pong >= interval:
+		return &ParamError{"PingTimeout", t.pong, "must be shorter than PingInterval"}
+	}
+	return nil
 }
 
 // start starts a session. p has what differs between products.
 func (o *object) start(ctx context.Context, p session.Params, t timing, h *callbacks) error {
 	c := o.client
-	if c == nil {
-		return &ParamError{"Client", nil, "make session objects with the methods of a Client"}
+	if c == nil || c.session == nil {
+		return &ParamError{"Client", nil, "make Clients with NewClient, and session objects with the methods of a Client"}
+	}
+	if err := t.check(); err != nil {
+		return err
 	}
 	p.StartTimeout = orDefault(t.start, DefaultStartTimeout)
 	p.PingInterval = orDefault(t.ping, DefaultPingInterval)
 	p.PingTimeout = t.pong
-	switch {
-	case t.pong < 0:
-		return &ParamError{"PingTimeout", t.pong, "must not be negative"}
-	case t.pong > 0 && p.PingInterval < 0:
-		return &ParamError{"PingTimeout", t.pong, "there are no pings to time out"}
-	case t.pong > 0 && t.pong >= p.PingInterval:
-		return &ParamError{"PingTimeout", t.pong, "must be shorter than PingInterval"}
-	}
 	if p.URL == nil {
 		p.URL = c.url
 	}
@@ -177,7 +202,18 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 	return o.core.Start(ctx, c.session, p)
 }
 
-// encodable turns the core's complaint about a payload into one about param.
+// encode is the JSON of object, which is param. The core gets it so, since callers
+// may change their maps, and since it would make text of the error.
+func encode(param string, object any) (json.RawMessage, error) {
+	b, err := wire.Marshal(object)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", &ParamError{param, nil, "has no JSON"}, err)
+	}
+	return b, nil
+}
+
+// encodable turns the core's complaint about the length of a payload into one about
+// param.
 func encodable(param string, err error) error {
 	if e, ok := errors.AsType[*session.EncodeError](err); ok {
 		return &ParamError{param, nil, e.Reason}
@@ -190,16 +226,16 @@ var sdkContext = map[string]any{
 	"sdk": map[string]any{"name": "nlsgo", "version": Version, "language": "go"},
 }
 
-// sessionConfig is the part of the Client that the core knows.
-func (c *client) sessionConfig() *session.Config {
+// sessionConfig is the part of cfg that the core knows.
+func (c *client) sessionConfig(cfg Config) *session.Config {
 	return &session.Config{
-		AppKey:         c.cfg.AppKey,
-		WriteTimeout:   c.cfg.WriteTimeout,
-		MaxPending:     c.cfg.MaxPendingBytes,
-		Header:         c.cfg.Header,
-		TLSConfig:      c.tls,
-		Proxy:          c.cfg.Proxy,
-		NetDialContext: c.cfg.NetDialContext,
+		AppKey:         cfg.AppKey,
+		WriteTimeout:   cfg.WriteTimeout,
+		MaxPending:     cfg.MaxPendingBytes,
+		Header:         cfg.Header,
+		TLSConfig:      cfg.TLSConfig,
+		Proxy:          cfg.Proxy,
+		NetDialContext: cfg.NetDialContext,
 		Log:            c.log,
 		Token:          c.token,
 		Invalidate:     c.invalidate,
@@ -213,25 +249,30 @@ func (c *client) token(ctx context.Context) (string, error) {
 	var tok *Token
 	var cached bool
 	var err error
-	if cache, ok := c.tokens.(interface {
-		lookup(context.Context) (*Token, bool, error)
-	}); ok {
+	if cache, ok := c.tokens().(*tokenCache); ok {
 		tok, cached, err = cache.lookup(ctx)
 	} else {
-		tok, err = c.tokens.Token(ctx)
+		tok, err = c.tokens().Token(ctx)
 	}
+	info := TraceToken{Cached: cached, Duration: time.Since(start)}
+	value := ""
 	switch {
 	case err != nil:
 		if _, ok := errors.AsType[*TokenError](err); !ok && !errors.Is(err, ErrInvalidParameter) {
 			err = fmt.Errorf("nls: token: %w", err)
 		}
-	case tok == nil || tok.Value == "":
-		tok, err = nil, errors.New("nls: token: the TokenSource returned none")
-	}
-	info := TraceToken{Cached: cached, Duration: time.Since(start), Err: err}
-	if tok != nil {
+	case tok == nil || trim(tok.Value) == "":
+		err = errors.New("nls: token: the TokenSource returned none")
+	default:
 		info.Expiry = tok.Expiry
+		value = trim(tok.Value)
+		err = checkHeaderValue("Token", value)
+		if value != tok.Value {
+			padded := session.NewSecret(tok.Value)
+			c.padded.Store(&padded)
+		}
 	}
+	info.Err = err
 	for _, t := range c.traces(ctx) {
 		if t.TokenDone != nil {
 			t.TokenDone(info)
@@ -240,13 +281,17 @@ func (c *client) token(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tok.Value, nil
+	return value, nil
 }
 
-// invalidate gives up a refused token. It reports whether there may be another.
+// invalidate gives up a refused token, as the source knows it. It reports whether
+// there may be another.
 func (c *client) invalidate(token string) bool {
-	source, ok := c.tokens.(Invalidator)
+	source, ok := c.tokens().(Invalidator)
 	if ok {
+		if padded := c.padded.Load(); padded != nil && trim(padded.Value()) == token {
+			token = padded.Value()
+		}
 		source.Invalidate(&Token{Value: token})
 	}
 	return ok

@@ -50,7 +50,7 @@ type StreamSynthesizer struct {
 
 // NewStreamSynthesizer returns a StreamSynthesizer with no open session.
 func (c *Client) NewStreamSynthesizer(h StreamSynthesizerHandlers) *StreamSynthesizer {
-	return &StreamSynthesizer{o: object{client: c.client}, h: h}
+	return &StreamSynthesizer{o: object{client: &c.client}, h: h}
 }
 
 var streamSynthesis = session.Spec{
@@ -63,7 +63,11 @@ var streamSynthesis = session.Spec{
 
 // Start opens a session and blocks until text may be sent.
 func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) error {
-	payload, err := p.payload()
+	m, err := p.payload()
+	if err != nil {
+		return err
+	}
+	payload, err := encode("Extra", m)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 	if s.o.client != nil {
 		params.URL = s.o.client.streamURL
 	}
-	return encodable("Extra", s.o.start(ctx, params, timing{p.Timeout, p.PingInterval, p.PingTimeout},
+	return encodable("Extra", s.o.start(ctx, params, timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
 			typed: s.h.typed,
@@ -84,6 +88,9 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 func (p *StreamSynthesisParams) payload() (map[string]any, error) {
 	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkDuration("CompleteTimeout", p.CompleteTimeout); err != nil {
 		return nil, err
 	}
 	return withExtra(m, p.Extra), nil

@@ -1,7 +1,9 @@
 package nls
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
@@ -90,7 +92,7 @@ type Synthesizer struct {
 
 // NewSynthesizer returns a Synthesizer with no open session. It does no I/O.
 func (c *Client) NewSynthesizer(h SynthesizerHandlers) *Synthesizer {
-	return &Synthesizer{o: object{client: c.client}, h: h}
+	return &Synthesizer{o: object{client: &c.client}, h: h}
 }
 
 // The public service does not answer StartSynthesis in these two namespaces, so
@@ -104,22 +106,30 @@ var (
 // until OnCompleted and OnClose have returned. Text that is empty or not valid
 // UTF-8 is a *ParamError: the service drops the connection over it.
 func (s *Synthesizer) Start(ctx context.Context, p SynthesisParams) error {
-	payload, err := p.payload()
+	return s.start(ctx, p, session.Params{})
+}
+
+func (s *Synthesizer) start(ctx context.Context, p SynthesisParams, core session.Params) error {
+	m, err := p.payload()
 	if err != nil {
 		return err
 	}
-	params := session.Params{Spec: synthesis, Payload: payload, WaitDone: !p.NoWait, CompleteTimeout: p.CompleteTimeout}
+	payload, err := encode("Extra", m)
+	if err != nil {
+		return err
+	}
+	core.Spec, core.Payload, core.WaitDone, core.CompleteTimeout = synthesis, payload, !p.NoWait, p.CompleteTimeout
 	if p.LongText {
-		params.Spec = longSynthesis
+		core.Spec = longSynthesis
 	}
 	if p.CompleteTimeout == 0 {
 		if p.LongText {
-			params.IdleTimeout = DefaultCompleteTimeout
+			core.IdleTimeout = DefaultCompleteTimeout
 		} else {
-			params.CompleteTimeout = DefaultCompleteTimeout
+			core.CompleteTimeout = DefaultCompleteTimeout
 		}
 	}
-	return encodable("Extra", s.o.start(ctx, params, timing{p.StartTimeout, p.PingInterval, p.PingTimeout},
+	return encodable("Extra", s.o.start(ctx, core, timing{"StartTimeout", p.StartTimeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
 			typed: s.h.typed,
@@ -135,6 +145,9 @@ func (p *SynthesisParams) payload() (map[string]any, error) {
 	}
 	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkDuration("CompleteTimeout", p.CompleteTimeout); err != nil {
 		return nil, err
 	}
 	m["text"] = p.Text
@@ -154,39 +167,53 @@ func (h *SynthesizerHandlers) typed(e Event) {
 
 func newMetaInfo(e Event) *MetaInfo {
 	var p struct {
-		Index     wire.Int `json:"index"`
-		Subtitles []struct {
-			Text       string   `json:"text"`
-			Begin      wire.Int `json:"begin_time"`
-			End        wire.Int `json:"end_time"`
-			BeginIndex wire.Int `json:"begin_index"`
-			EndIndex   wire.Int `json:"end_index"`
-			Sentence   bool     `json:"sentence"`
-			Phoneme    string   `json:"phoneme"`
-			Phonemes   []struct {
-				Text  string   `json:"text"`
-				Tone  string   `json:"tone"`
-				Begin wire.Int `json:"begin_time"`
-				End   wire.Int `json:"end_time"`
-			} `json:"phoneme_list"`
-		} `json:"subtitles"`
+		Index     wire.Int        `json:"index"`
+		Subtitles json.RawMessage `json:"subtitles"`
 	}
 	decodePayload(&e, &p)
-	m := &MetaInfo{Event: e, Index: int(p.Index)}
-	for _, s := range p.Subtitles {
+	type subtitle struct {
+		Text       wire.Text       `json:"text"`
+		Begin      wire.Int        `json:"begin_time"`
+		End        wire.Int        `json:"end_time"`
+		BeginIndex wire.Int        `json:"begin_index"`
+		EndIndex   wire.Int        `json:"end_index"`
+		Sentence   wire.Bool       `json:"sentence"`
+		Phoneme    wire.Text       `json:"phoneme"`
+		Phonemes   json.RawMessage `json:"phoneme_list"`
+	}
+	m := &MetaInfo{Event: e, Index: p.Index.Int()}
+	budget := elementBudget(&e)
+	for s := range wire.Elements[subtitle](p.Subtitles, &budget) {
 		sub := Subtitle{
-			Text: s.Text, Begin: ms(s.Begin), End: ms(s.End),
-			BeginIndex: int(s.BeginIndex), EndIndex: int(s.EndIndex), Sentence: s.Sentence,
+			Text: string(s.Text), Begin: s.Begin.Milliseconds(), End: s.End.Milliseconds(),
+			BeginIndex: s.BeginIndex.Int(), EndIndex: s.EndIndex.Int(), Sentence: bool(s.Sentence),
+			Phonemes: decodePhonemes(s.Phonemes, &budget),
 		}
 		if s.Phoneme != "null" { // the service's word for none (protocol §5.4)
-			sub.Phoneme = s.Phoneme
-		}
-		for _, ph := range s.Phonemes {
-			sub.Phonemes = append(sub.Phonemes, Phoneme{ph.Text, ph.Tone, ms(ph.Begin), ms(ph.End)})
+			sub.Phoneme = string(s.Phoneme)
 		}
 		m.Subtitles = append(m.Subtitles, sub)
 	}
 	return m
+}
+
+// decodePhonemes decodes a list of phonemes in either of its spellings (protocol
+// §5.4).
+func decodePhonemes(list json.RawMessage, budget *int) []Phoneme {
+	type phoneme struct {
+		Text    wire.Text `json:"text"`
+		Phoneme wire.Text `json:"phoneme"`
+		Tone    wire.Text `json:"tone"`
+		Begin   wire.Int  `json:"begin_time"`
+		End     wire.Int  `json:"end_time"`
+	}
+	var phonemes []Phoneme
+	for p := range wire.Elements[phoneme](list, budget) {
+		phonemes = append(phonemes, Phoneme{
+			Text: string(cmp.Or(p.Text, p.Phoneme)), Tone: string(p.Tone), Begin: p.Begin.Milliseconds(), End: p.End.Milliseconds(),
+		})
+	}
+	return phonemes
 }
 
 // Wait blocks until the session has completed and its callbacks have returned,

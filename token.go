@@ -27,7 +27,9 @@ const (
 )
 
 // Token is a short-lived credential for the gateway. Printing or logging a
-// Token shows its expiry and hides its value; so does JSON.
+// Token shows its expiry and hides its value; so does JSON. In an unexported field
+// of another struct, where fmt calls no methods, it shows all: keep a TokenSource
+// there instead.
 type Token struct {
 	Value  string    `json:"-"`
 	Expiry time.Time // zero means unknown: the token is used until refused
@@ -79,7 +81,9 @@ func StaticToken(value string) TokenSource {
 }
 
 // AccessKey is an Alibaba Cloud access key. SecurityToken is set for temporary
-// (STS) keys. Printed, logged or as JSON it shows nothing.
+// (STS) keys. White space around each is ignored. Printed, logged or as JSON it
+// shows nothing; in an unexported field of another struct, where fmt calls no
+// methods, it shows all: keep the TokenSource of NewTokenSource there instead.
 type AccessKey struct {
 	ID            string `json:"-"`
 	Secret        string `json:"-"`
@@ -108,48 +112,65 @@ type TokenOptions struct {
 var (
 	mainlandTokens = tokenService{"nls-meta.cn-shanghai.aliyuncs.com", "2019-02-28", "cn-shanghai"}
 	tokenServices  = map[string]tokenService{
-		"":               mainlandTokens,
-		"cn-shanghai":    mainlandTokens,
-		"cn-beijing":     mainlandTokens,
-		"cn-shenzhen":    mainlandTokens,
-		"ap-southeast-1": {"nlsmeta.ap-southeast-1.aliyuncs.com", "2019-07-17", "ap-southeast-1"},
+		"":                  mainlandTokens,
+		"cn-shanghai":       mainlandTokens,
+		"cn-beijing":        mainlandTokens,
+		"cn-shenzhen":       mainlandTokens,
+		internationalRegion: {"nlsmeta.ap-southeast-1.aliyuncs.com", "2019-07-17", "ap-southeast-1"},
 	}
 )
 
 type tokenService struct{ host, version, regionID string }
 
+// service is the token service that o, which may be nil, asks for. The error is a
+// *ParamError.
+func (o *TokenOptions) service() (tokenService, error) {
+	if o == nil {
+		o = &TokenOptions{}
+	}
+	service, ok := tokenServices[o.Region]
+	switch {
+	case ok:
+	case o.Endpoint == "":
+		return tokenService{}, &ParamError{"Region", o.Region, "has no known token service; set Endpoint"}
+	default:
+		service = tokenService{version: mainlandTokens.version, regionID: o.Region}
+	}
+	if o.Endpoint != "" {
+		service.host = strings.TrimSuffix(strings.TrimPrefix(o.Endpoint, "https://"), "/")
+		u, err := url.Parse("https://" + service.host)
+		if err != nil || u.Host != service.host || u.Hostname() == "" || !validPort(u.Port()) {
+			return tokenService{}, &ParamError{"Endpoint", shownURL("https://" + service.host), "must be host or host:port; HTTPS is used"}
+		}
+	}
+	service.version = orDefault(o.Version, service.version)
+	return service, nil
+}
+
 // tokenRequest is the call of CreateToken for key and opts. The error is a
 // *ParamError.
 func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
+	key = AccessKey{trim(key.ID), trim(key.Secret), trim(key.SecurityToken)}
 	switch {
 	case key.ID == "":
 		return pop.Request{}, &ParamError{"AccessKey.ID", nil, "must not be empty"}
 	case key.Secret == "":
 		return pop.Request{}, &ParamError{"AccessKey.Secret", nil, "must not be empty"}
 	}
-	var o TokenOptions
-	if opts != nil {
-		o = *opts
-	}
-	service, ok := tokenServices[o.Region]
-	switch {
-	case ok:
-	case o.Endpoint == "":
-		return pop.Request{}, &ParamError{"Region", o.Region, "has no known token service; set Endpoint"}
-	default:
-		service = tokenService{version: mainlandTokens.version, regionID: o.Region}
-	}
-	if o.Endpoint != "" {
-		service.host = strings.TrimSuffix(strings.TrimPrefix(o.Endpoint, "https://"), "/")
-		if u, err := url.Parse("https://" + service.host); err != nil || u.Host != service.host || u.Hostname() == "" {
-			return pop.Request{}, &ParamError{"Endpoint", redactURL("https://" + service.host), "must be host or host:port; HTTPS is used"}
+	for _, f := range []struct{ param, value string }{
+		{"AccessKey.ID", key.ID}, {"AccessKey.Secret", key.Secret}, {"AccessKey.SecurityToken", key.SecurityToken},
+	} {
+		if err := checkHeaderValue(f.param, f.value); err != nil {
+			return pop.Request{}, err
 		}
 	}
-	if o.Version != "" {
-		service.version = o.Version
+	service, err := opts.service()
+	if err != nil {
+		return pop.Request{}, err
 	}
-	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
+	transport := http.DefaultTransport
+	if opts != nil && opts.Transport != nil {
+		transport = opts.Transport
 	}
 	return pop.Request{
 		AccessKeyID:     key.ID,
@@ -158,7 +179,7 @@ func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
 		Host:            service.host,
 		Version:         service.version,
 		RegionID:        service.regionID,
-		Transport:       o.Transport,
+		Transport:       transport,
 	}, nil
 }
 
@@ -206,16 +227,47 @@ func NewTokenSource(key AccessKey, opts *TokenOptions) TokenSource {
 // returned meanwhile. The pause grows from one second to one minute. A lookup in
 // the background pauses so after any failure.
 //
+// An early above zero and below a millisecond is a *ParamError of each lookup.
+//
 // A source that returns a token which has expired, as a wrong clock can make it
 // seem, is asked again for each call. The result is an Invalidator. No goroutine
 // runs between lookups.
 func CacheTokens(src TokenSource, early time.Duration) TokenSource {
-	return &tokenCache{src: &src, early: max(early, 0)}
+	if err := checkDuration("early", early); err != nil {
+		src = TokenSourceFunc(func(context.Context) (*Token, error) { return nil, err })
+	}
+	c := &cachedTokens{src: src, early: max(early, 0)}
+	return &tokenCache{func() *cachedTokens { return c }}
 }
 
-// tokenCache is the TokenSource of CacheTokens.
-type tokenCache struct {
-	src   *TokenSource // a pointer, since fmt would print what a source holds
+// tokenCache is the TokenSource of CacheTokens. It keeps what it has behind a
+// function, since printers that use package reflect follow all else to the token,
+// and would read fields while they change.
+type tokenCache struct{ tokens func() *cachedTokens }
+
+// Token returns the token, looking it up if need be.
+func (c *tokenCache) Token(ctx context.Context) (*Token, error) {
+	tok, _, err := c.lookup(ctx)
+	return tok, err
+}
+
+// lookup is Token. cached is false if the caller had to wait.
+func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
+	return c.tokens().lookup(ctx)
+}
+
+// Invalidate drops tok, and only tok: another token that is there by now stays.
+func (c *tokenCache) Invalidate(tok *Token) { c.tokens().invalidate(tok) }
+
+// String hides what c has.
+func (c *tokenCache) String() string { return "nls.TokenSource{***}" }
+
+// GoString returns String.
+func (c *tokenCache) GoString() string { return c.String() }
+
+// cachedTokens is what a tokenCache has.
+type cachedTokens struct {
+	src   TokenSource
 	early time.Duration
 
 	mu        sync.Mutex // never held over a lookup
@@ -230,20 +282,14 @@ type tokenCache struct {
 // tokenLookup is a lookup that runs.
 type tokenLookup struct {
 	cancel  context.CancelFunc
-	waiters int           // guarded by tokenCache.mu; one of a background lookup is the cache
+	waiters int           // guarded by cachedTokens.mu; one of a background lookup is the cache
 	done    chan struct{} // closed when token and err are set
 	token   *Token
 	err     error
 }
 
-// Token returns the token, looking it up if need be.
-func (c *tokenCache) Token(ctx context.Context) (*Token, error) {
-	tok, _, err := c.lookup(ctx)
-	return tok, err
-}
-
-// lookup is Token. cached is false if the caller had to wait.
-func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
+// lookup is that of tokenCache.
+func (c *cachedTokens) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
 	c.mu.Lock()
 	now := time.Now()
 	if c.token.Valid(0) {
@@ -286,7 +332,7 @@ func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err e
 
 // start starts a lookup. The caller holds mu. The goroutine ends with the
 // lookup, at the latest after tokenTimeout.
-func (c *tokenCache) start(background bool) {
+func (c *cachedTokens) start(background bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	l := &tokenLookup{cancel: cancel, done: make(chan struct{})}
 	if background {
@@ -298,14 +344,14 @@ func (c *tokenCache) start(background bool) {
 		var tok *Token
 		err := error(&TokenError{Message: "the TokenSource has exited its goroutine"})
 		defer func() { c.finish(l, background, tok, err) }() // whether the source returns or exits
-		if tok, err = (*c.src).Token(ctx); err == nil && (tok == nil || tok.Value == "") {
+		if tok, err = c.src.Token(ctx); err == nil && (tok == nil || tok.Value == "") {
 			err = &TokenError{Message: "the TokenSource returned no token"}
 		}
 	}()
 }
 
 // finish keeps what the lookup l brought.
-func (c *tokenCache) finish(l *tokenLookup, background bool, tok *Token, err error) {
+func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(l.done)
@@ -337,20 +383,14 @@ func (c *tokenCache) finish(l *tokenLookup, background bool, tok *Token, err err
 	}
 }
 
-// String hides c, whose fields fmt would read while they change.
-func (c *tokenCache) String() string { return "nls.TokenSource{***}" }
-
-// GoString returns String.
-func (c *tokenCache) GoString() string { return c.String() }
-
-// Invalidate drops tok, and only tok: another token that is there by now stays.
-func (c *tokenCache) Invalidate(tok *Token) {
+// invalidate is Invalidate of tokenCache.
+func (c *cachedTokens) invalidate(tok *Token) {
 	c.mu.Lock()
 	if tok != nil && c.token != nil && c.token.Value == tok.Value {
 		c.token = nil
 	}
 	c.mu.Unlock()
-	if src, ok := (*c.src).(Invalidator); ok {
+	if src, ok := c.src.(Invalidator); ok {
 		src.Invalidate(tok)
 	}
 }

@@ -2,6 +2,8 @@ package nls
 
 import (
 	"context"
+	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
@@ -52,22 +54,47 @@ type TranscriptionParams struct {
 	Extra        map[string]any
 }
 
-// Sentence is a sentence that began, changed or ended.
+// Sentence is a sentence that began, changed or ended. Times are places in the
+// audio; one too large for a Duration is the largest Duration.
 type Sentence struct {
 	Event
 	ID         string        // payload.sentence_id, in SentenceEnd
 	Index      int           // counts from 1
 	Final      bool          // in SentenceEnd: Text does not change any more
 	Begin      time.Duration // where the sentence began
-	Time       time.Duration // audio processed; in SentenceEnd, where it ended
+	Time       time.Duration // how far the service had got, silence after the sentence included; see End
 	Text       string        // the whole sentence so far; it replaces earlier text
 	Confidence float64
 	Words      []Word
 	Stash      *Stash // in SentenceEnd, if the next sentence has begun
 
+	// FixedText is the part of Text that will not change any more, and
+	// UnfixedText the rest, where the service tells them apart.
+	FixedText, UnfixedText string
+
+	// In SentenceEnd, if bought or offered for the model; else empty and 0.
+	Emotion           string  // "positive", "negative" or "neutral"
+	EmotionConfidence float64 // 0 to 1
+	Gender            string
+	GenderScore       float64
+
 	// ResultStatus is payload.status: 0 or StatusOK when all is well, and the
 	// reason when the service gave up on this one sentence.
 	ResultStatus int
+}
+
+// End is where speech ended: the end of the last of Words. Without words (see
+// EnableWords) it is Time, which speech cannot have ended after, but for the
+// silence that ends a sentence, or more, before.
+func (s *Sentence) End() time.Duration {
+	end := time.Duration(0)
+	for _, w := range s.Words {
+		end = max(end, w.End)
+	}
+	if end == 0 {
+		return s.Time
+	}
+	return end
 }
 
 // Stash is what is already known of the next sentence.
@@ -75,6 +102,9 @@ type Stash struct {
 	Index      int
 	Begin, Now time.Duration
 	Text       string
+	Words      []Word
+
+	FixedText, UnfixedText string // as in Sentence
 }
 
 // Transcriber transcribes a stream of audio. Create it with
@@ -87,7 +117,7 @@ type Transcriber struct {
 
 // NewTranscriber returns a Transcriber with no open session. It does no I/O.
 func (c *Client) NewTranscriber(h TranscriberHandlers) *Transcriber {
-	return &Transcriber{o: object{client: c.client, audio: true}, h: h}
+	return &Transcriber{o: object{client: &c.client, audio: true}, h: h}
 }
 
 var transcription = session.Spec{
@@ -104,13 +134,17 @@ func (t *Transcriber) Start(ctx context.Context, p TranscriptionParams) error {
 }
 
 func (t *Transcriber) start(ctx context.Context, p TranscriptionParams, core session.Params) error {
-	payload, err := p.payload()
+	m, err := p.payload()
+	if err != nil {
+		return err
+	}
+	payload, err := encode("Extra", m)
 	if err != nil {
 		return err
 	}
 	core.Spec, core.Payload = transcription, payload
 	return encodable("Extra", t.o.start(ctx, core,
-		timing{p.Timeout, p.PingInterval, p.PingTimeout},
+		timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: t.h.CallbackArgs, onEvent: t.h.OnEvent, onError: t.h.OnError, onClose: t.h.OnClose,
 			typed: t.h.typed(),
@@ -151,22 +185,37 @@ func (p *TranscriptionParams) payload() (map[string]any, error) {
 // typed returns the function that turns the events of one session into calls of
 // the handlers.
 func (h *TranscriberHandlers) typed() func(Event) {
-	var begin time.Duration // of the current sentence, which only some events say
+	// Where the sentences that have not ended began, which some events do not say.
+	// There are one or two of them.
+	begins := make(map[int]time.Duration)
+	sentence := func(e Event) *Sentence {
+		s, known := newSentence(e)
+		switch {
+		case known:
+		case e.Name == "SentenceBegin":
+			s.Begin = s.Time
+		default:
+			s.Begin = begins[s.Index]
+		}
+		return s
+	}
 	return func(e Event) {
 		switch e.Name {
 		case "TranscriptionStarted":
 			call(h.OnStart, &e)
 		case "SentenceBegin":
-			s := newSentence(e)
-			s.Begin, begin = s.Time, s.Time
+			s := sentence(e)
+			if len(begins) > 100 { // they do not end
+				clear(begins)
+			}
+			begins[s.Index] = s.Begin
 			call(h.OnSentenceBegin, s)
 		case "TranscriptionResultChanged":
-			s := newSentence(e)
-			s.Begin = begin
-			call(h.OnResultChanged, s)
+			call(h.OnResultChanged, sentence(e))
 		case "SentenceEnd":
-			s := newSentence(e)
+			s := sentence(e)
 			s.Final = true
+			delete(begins, s.Index)
 			call(h.OnSentenceEnd, s)
 		case "TranscriptionCompleted":
 			call(h.OnCompleted, &e)
@@ -174,39 +223,57 @@ func (h *TranscriberHandlers) typed() func(Event) {
 	}
 }
 
-func newSentence(e Event) *Sentence {
+// newSentence decodes e. known says whether e has its own word on where the
+// sentence began.
+func newSentence(e Event) (s *Sentence, known bool) {
 	var p struct {
-		ID         string   `json:"sentence_id"`
-		Index      wire.Int `json:"index"`
-		Begin      wire.Int `json:"begin_time"`
-		Time       wire.Int `json:"time"`
-		Result     string   `json:"result"`
-		Confidence float64  `json:"confidence"`
-		Status     wire.Int `json:"status"`
-		Words      []struct {
-			Text  string   `json:"text"`
-			Start wire.Int `json:"startTime"`
-			End   wire.Int `json:"endTime"`
-		} `json:"words"`
-		Stash struct {
-			Index wire.Int `json:"sentenceId"`
-			Begin wire.Int `json:"beginTime"`
-			Now   wire.Int `json:"currentTime"`
-			Text  string   `json:"text"`
+		ID                wire.Text       `json:"sentence_id"`
+		Index             wire.Int        `json:"index"`
+		Begin             wire.Int        `json:"begin_time"`
+		Time              wire.Int        `json:"time"`
+		Result            wire.Text       `json:"result"`
+		Fixed             wire.Text       `json:"fixed_result"`
+		Unfixed           wire.Text       `json:"unfixed_result"`
+		Confidence        wire.Float      `json:"confidence"`
+		Status            wire.Int        `json:"status"`
+		Words             json.RawMessage `json:"words"`
+		Emotion           wire.Text       `json:"emo_tag"`
+		EmotionConfidence wire.Float      `json:"emo_confidence"`
+		Gender            wire.Text       `json:"gender"`
+		GenderScore       wire.Float      `json:"gender_score"`
+		Stash             struct {
+			Index   wire.Int        `json:"sentenceId"`
+			Begin   wire.Int        `json:"beginTime"`
+			Now     wire.Int        `json:"currentTime"`
+			Text    wire.Text       `json:"text"`
+			Words   json.RawMessage `json:"words"`
+			Fixed   wire.Text       `json:"fixedText"`
+			Unfixed wire.Text       `json:"unfixedText"`
 		} `json:"stash_result"`
 	}
+	const unknown = math.MinInt64
+	p.Begin = unknown
 	decodePayload(&e, &p)
-	s := &Sentence{
-		Event: e, ID: p.ID, Index: int(p.Index), Begin: ms(p.Begin), Time: ms(p.Time),
-		Text: p.Result, Confidence: p.Confidence, ResultStatus: int(p.Status),
+	budget := elementBudget(&e)
+	s = &Sentence{
+		Event: e, ID: string(p.ID), Index: p.Index.Int(), Time: p.Time.Milliseconds(),
+		Text: string(p.Result), FixedText: string(p.Fixed), UnfixedText: string(p.Unfixed),
+		Confidence: float64(p.Confidence), Words: decodeWords(p.Words, &budget),
+		Emotion: string(p.Emotion), EmotionConfidence: float64(p.EmotionConfidence),
+		Gender: string(p.Gender), GenderScore: float64(p.GenderScore),
+		ResultStatus: p.Status.Int(),
 	}
-	for _, w := range p.Words {
-		s.Words = append(s.Words, Word{w.Text, ms(w.Start), ms(w.End)})
+	if known = p.Begin != unknown; known {
+		s.Begin = p.Begin.Milliseconds()
 	}
 	if p.Stash.Text != "" || p.Stash.Now > p.Stash.Begin {
-		s.Stash = &Stash{int(p.Stash.Index), ms(p.Stash.Begin), ms(p.Stash.Now), p.Stash.Text}
+		s.Stash = &Stash{
+			Index: p.Stash.Index.Int(), Begin: p.Stash.Begin.Milliseconds(), Now: p.Stash.Now.Milliseconds(),
+			Text: string(p.Stash.Text), FixedText: string(p.Stash.Fixed), UnfixedText: string(p.Stash.Unfixed),
+			Words: decodeWords(p.Stash.Words, &budget),
+		}
 	}
-	return s
+	return s, known
 }
 
 // SendAudio sends audio. See [Recognizer.SendAudio]. The service ends a session
@@ -217,7 +284,11 @@ func (t *Transcriber) SendAudio(data []byte) error { return t.o.session().SendAu
 // Ctrl sends a ControlTranscriber command with ex as its payload. The service
 // does not answer it. A command of more than 16 KiB is a *ParamError.
 func (t *Transcriber) Ctrl(ex map[string]any) error {
-	return encodable("ex", t.o.core.Task().Send("ControlTranscriber", sdkContext, jsonObject(ex)))
+	payload, err := encode("ex", jsonObject(ex))
+	if err != nil {
+		return err
+	}
+	return encodable("ex", t.o.core.Task().Send("ControlTranscriber", sdkContext, payload))
 }
 
 // Stop ends the audio and waits for the last results. See [Recognizer.Stop].

@@ -8,19 +8,21 @@
 package pop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
+
+	"github.com/nlsgo/nls/internal/redact"
 )
 
 // maxAnswer bounds the answer that is read; a real one has about 300 bytes.
@@ -69,14 +71,15 @@ func (e *Error) Unwrap() error { return e.Err }
 // CreateToken creates a token. Every error is an *Error. Only ctx bounds the
 // time it takes.
 func CreateToken(ctx context.Context, r Request) (Result, error) {
-	req, redact, err := r.sign(ctx)
+	req, signature, err := r.sign(ctx)
 	if err != nil {
 		return Result{}, &Error{Err: err}
 	}
+	secrets := []string{r.AccessKeySecret, r.SecurityToken, r.AccessKeyID, signature}
 	// A RoundTripper follows no redirect and wraps no URL around its errors.
 	resp, err := r.Transport.RoundTrip(req)
 	if err != nil {
-		return Result{}, &Error{Err: err}
+		return Result{}, &Error{Err: redact.Error(err, secrets...)}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -84,15 +87,15 @@ func CreateToken(ctx context.Context, r Request) (Result, error) {
 		err = ctx.Err() // a server that sees us leave may end its answer in good order
 	}
 	if err != nil {
-		return Result{}, &Error{Err: err}
+		return Result{}, &Error{Err: redact.Error(err, secrets...)}
 	}
-	return parse(resp.StatusCode, body, redact)
+	return parse(resp.StatusCode, body, secrets)
 }
 
 // sign builds the request. What it signs goes into the body, where no log of
 // URLs, of a proxy or of the caller's Transport, sees it; the service takes
-// both (protocol §9.2). redact hides what is secret in the request.
-func (r Request) sign(ctx context.Context) (req *http.Request, redact *regexp.Regexp, err error) {
+// both (protocol §9.2).
+func (r Request) sign(ctx context.Context) (req *http.Request, signature string, err error) {
 	rpc := new(requests.RpcRequest)
 	rpc.InitWithApiInfo("nls-cloud-meta", r.Version, "CreateToken", "", "")
 	rpc.Scheme = requests.HTTPS
@@ -103,7 +106,7 @@ func (r Request) sign(ctx context.Context) (req *http.Request, redact *regexp.Re
 		provider = credentials.NewStaticSTSCredentialsProvider(r.AccessKeyID, r.AccessKeySecret, r.SecurityToken)
 	}
 	if err := auth.Sign(rpc, nil, r.RegionID, provider); err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	form := make(url.Values)
 	for k, v := range rpc.GetQueryParams() {
@@ -112,36 +115,12 @@ func (r Request) sign(ctx context.Context) (req *http.Request, redact *regexp.Re
 	endpoint := url.URL{Scheme: strings.ToLower(rpc.Scheme), Host: rpc.Domain, Path: "/"}
 	req, err = http.NewRequestWithContext(ctx, rpc.Method, endpoint.String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	for k, v := range rpc.GetHeaders() {
 		req.Header.Set(k, v)
 	}
-	return req, redactor(r.AccessKeySecret, r.SecurityToken, r.AccessKeyID, form.Get("Signature")), nil
-}
-
-// redactor matches secrets, also where they are percent-encoded, however
-// often: the service's SignatureDoesNotMatch shows the string that it signed,
-// in which parameters are encoded twice.
-func redactor(secrets ...string) *regexp.Regexp {
-	var alternatives []string
-	for _, s := range secrets {
-		var b strings.Builder
-		for _, c := range s {
-			fmt.Fprintf(&b, "(?:%s|", regexp.QuoteMeta(string(c)))
-			if c == ' ' {
-				b.WriteString(`\+|%(?:25)*2(?i:B)|`)
-			}
-			for _, octet := range []byte(string(c)) {
-				fmt.Fprintf(&b, "%%(?:25)*(?i:%02X)", octet)
-			}
-			b.WriteString(")")
-		}
-		if s != "" {
-			alternatives = append(alternatives, b.String())
-		}
-	}
-	return regexp.MustCompile(strings.Join(alternatives, "|"))
+	return req, form.Get("Signature"), nil
 }
 
 // answer is what the service says: Token, or ErrCode and ErrMsg, or Code and
@@ -159,19 +138,14 @@ type answer struct {
 	Message      scalar
 }
 
-func parse(status int, body []byte, redact *regexp.Regexp) (Result, error) {
+// parse reads the answer to a request with the given secrets. The service's
+// SignatureDoesNotMatch shows the string that it signed, which has all but the
+// AccessKeySecret in it, encoded twice.
+func parse(status int, body []byte, secrets []string) (Result, error) {
 	var a answer
+	said := func(s scalar) string { return redact.Text(string(s), secrets...) }
 	fail := func(code, message string) (Result, error) {
-		id := string(a.RequestID)
-		if id == "" {
-			id = string(a.NlsRequestID)
-		}
-		return Result{}, &Error{
-			Code:       redact.ReplaceAllLiteralString(code, "***"),
-			Message:    redact.ReplaceAllLiteralString(message, "***"),
-			RequestID:  redact.ReplaceAllLiteralString(id, "***"),
-			HTTPStatus: status,
-		}
+		return Result{}, &Error{Code: code, Message: message, RequestID: said(cmp.Or(a.RequestID, a.NlsRequestID)), HTTPStatus: status}
 	}
 	if len(body) > maxAnswer {
 		return fail("", fmt.Sprintf("the answer is longer than %d bytes", maxAnswer))
@@ -183,9 +157,9 @@ func parse(status int, body []byte, redact *regexp.Regexp) (Result, error) {
 	if status/100 != 2 || a.Token.ID == "" {
 		switch {
 		case a.Code != "" || a.Message != "":
-			return fail(string(a.Code), string(a.Message))
+			return fail(said(a.Code), said(a.Message))
 		case a.ErrCode != "" || a.ErrMsg != "":
-			return fail(string(a.ErrCode), string(a.ErrMsg))
+			return fail(said(a.ErrCode), said(a.ErrMsg))
 		}
 		return fail("", "the answer has no token")
 	}

@@ -220,6 +220,38 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 	assertClean(t, errors.New(e.Message+e.RequestID+e.Code), signature)
 }
 
+// It once cost 160 ms of CPU at each lookup, and panicked at 400 kB with the key in
+// the text.
+func TestALongSecurityTokenIsNoBurden(t *testing.T) {
+	r := service(t, answerWith(400, `{"Code":"InvalidSecurityToken","Message":"SecurityToken is `+markSTS+`"}`))
+	r.SecurityToken = strings.Repeat(markSTS, 400_000/len(markSTS))
+	begin := time.Now()
+	_, err := CreateToken(t.Context(), r)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != "InvalidSecurityToken" {
+		t.Errorf("%.200v", err)
+	}
+}
+
+// A key may be a word, and our own words stay.
+func TestOurOwnWordsStay(t *testing.T) {
+	for body, want := range map[string]string{
+		`x`:                              "the answer is not the JSON of the token service",
+		`{}`:                             "the answer has no token",
+		strings.Repeat(" ", 1+64<<10):    "the answer is longer than 65536 bytes",
+		`{"Message":"the answer is no"}`: "*** *** is no",
+	} {
+		r := service(t, answerWith(400, body))
+		r.AccessKeyID, r.AccessKeySecret, r.SecurityToken = "the", "answer", "bytes"
+		_, err := CreateToken(t.Context(), r)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Message != want {
+			t.Errorf("%.30s: %v", body, err)
+		}
+	}
+}
+
 func TestTransportErrors(t *testing.T) {
 	stalled := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -364,7 +396,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(400, []byte(`{"Code":{"a":[1]},"Message":5}`))
 	f.Add(500, []byte(`null`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		got, err := parse(status, body, redactor("MARKEDsecret"))
+		got, err := parse(status, body, []string{"MARKEDsecret"})
 		if (err == nil) != (got.ID != "") {
 			t.Errorf("result %+v with error %v", got, err)
 		}

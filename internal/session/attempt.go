@@ -1,8 +1,7 @@
 package session
 
 import (
-	"strings"
-
+	"github.com/nlsgo/nls/internal/redact"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -29,16 +28,12 @@ func newAttempt(t *Task, number int) (*attempt, error) {
 	return a, err
 }
 
-// redact shows the tokens of the session as ***: the source's, and the one that
-// the URL may have, which the service prefers.
-func (a *attempt) redact(s string) string {
-	for _, token := range []Secret{a.token, a.urlToken} {
-		if token.Value() != "" {
-			s = strings.ReplaceAll(s, token.Value(), "***")
-		}
-	}
-	return s
-}
+// secrets are the tokens of the session: the source's, and the one that the URL
+// may have, which the service prefers.
+func (a *attempt) secrets() []string { return []string{a.token.Value(), a.urlToken.Value()} }
+
+// redact shows the secrets as ***. It is for what the service says.
+func (a *attempt) redact(s string) string { return redact.Text(s, a.secrets()...) }
 
 // encode makes a directive of the current attempt of t.
 func encode(t *Task, name string, payload, context any) ([]byte, error) {

@@ -16,6 +16,7 @@ type bounds struct {
 	expire func(b bound, ours bool) // called when it has been passed; by our callback, not by the service, if ours
 	busy   func() (since time.Time) // when the callback that runs began; zero if none does
 
+	patient   bool // no callback takes too long
 	base      time.Time
 	heard     atomic.Int64 // when the last message came, as nanoseconds after base
 	listening atomic.Bool  // the bound that runs is one on silence
@@ -141,7 +142,7 @@ func (c *bounds) left(now time.Time) time.Duration {
 	from := c.begin
 	switch {
 	case c.ours():
-		if from = c.busy(); from.IsZero() {
+		if from = c.busy(); from.IsZero() || c.patient {
 			from = now
 		} else if from.Before(c.started) {
 			from = c.started

@@ -54,6 +54,7 @@ type Params struct {
 	PingInterval    time.Duration // not positive means no pings
 	PingTimeout     time.Duration // zero means none
 
+	Patient  bool // callbacks take as long as they want: none is stuck
 	WaitDone bool // Start waits for the end of the session
 	Open     bool // deliver KindOpen
 

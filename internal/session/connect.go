@@ -151,7 +151,7 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	o.a.token = NewSecret(token)
-	r := &dialer{cfg: o.cfg, url: o.p.URL, token: token, redact: o.a.redact}
+	r := &dialer{cfg: o.cfg, url: o.p.URL, token: token, secrets: o.a.secrets()}
 	o.dialing.Store(r)
 	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.a.number}
 	if o.watch.hooks != nil {

@@ -2,18 +2,18 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"sync/atomic"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/nlsgo/nls/internal/redact"
 )
 
 // noWriteBuffers keeps gorilla from giving a connection a write buffer: nothing
@@ -24,10 +24,10 @@ var errExtension = errors.New("the service chose an extension that was not offer
 
 // dialer opens one connection.
 type dialer struct {
-	cfg    *Config
-	url    Secret
-	token  string
-	redact func(string) string
+	cfg     *Config
+	url     Secret
+	token   string
+	secrets []string // none of which may be shown
 
 	// status is that of an answer other than 101, from when it is known: sooner
 	// than dial returns, which waits for the body.
@@ -42,7 +42,7 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
 	u, err := url.Parse(d.url.Value())
 	if err != nil {
-		return nil, fmt.Errorf("nls: dial: %w", d.redactError(err))
+		return nil, fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
 	}
 	r := &route{cfg: d.cfg, url: u, status: &d.status}
 	defer func() {
@@ -66,8 +66,7 @@ func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
 	g := websocket.Dialer{
 		NetDialContext: r.dial, Proxy: r.proxyFor, WriteBufferPool: &noWriteBuffers, ReadBufferSize: smallestBuffer,
 	}
-	trace := &httptrace.ClientTrace{GotConn: r.begin}
-	_, resp, err := g.DialContext(httptrace.WithClientTrace(ctx, trace), r.plainURL(), header)
+	_, resp, err := g.DialContext(ctx, r.plainURL(), header)
 	if resp != nil {
 		d.answer = resp.StatusCode
 	}
@@ -91,13 +90,17 @@ const smallestBuffer = 1 << 10
 func (d *dialer) failure(err error, resp *http.Response, answered bool) error {
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body) // gorilla keeps the first KiB
-		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: d.redact(string(body)), Err: err}
+		text := redact.Cut(string(body), d.secrets...)
+		if resp.ContentLength == int64(len(body)) {
+			text = redact.Text(string(body), d.secrets...)
+		}
+		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: text, Err: err}
 	}
 	var netErr net.Error
 	if answered && !errors.As(err, &netErr) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return &HandshakeError{Err: d.redactError(err)}
+		return &HandshakeError{Err: redact.Error(err, d.secrets...)}
 	}
-	return fmt.Errorf("nls: dial: %w", d.redactError(err))
+	return fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
 }
 
 // queryToken is the token in the query of a URL, which browsers use for want of
@@ -115,37 +118,6 @@ func withoutQuery(rawURL string) string {
 	if err != nil {
 		return ""
 	}
-	u.RawQuery, u.User = "", nil
+	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u.String()
-}
-
-// redactError returns err, without the token in its text.
-func (d *dialer) redactError(err error) error {
-	if text := err.Error(); d.redact(text) != text {
-		return &redactedError{d.redact(text), err}
-	}
-	return err
-}
-
-// redactedError has the identity of an error and another text.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string        { return e.text }
-func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
-func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
-
-// secure is the TLS configuration for the gateway at host. What is negotiated is
-// HTTP/1.1, whatever else cfg is used for.
-func secure(cfg *tls.Config, host string) *tls.Config {
-	if cfg = cfg.Clone(); cfg == nil {
-		cfg = &tls.Config{}
-	}
-	if cfg.ServerName == "" {
-		cfg.ServerName = host
-	}
-	cfg.NextProtos = nil
-	return cfg
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 )
 
 // The sentinels that package nls re-exports; it documents them.
@@ -85,9 +84,12 @@ type EncodeError struct{ Reason string }
 
 func (e *EncodeError) Error() string { return e.Reason }
 
-// ProxyError is an answer of a proxy to CONNECT that is not 200.
-type ProxyError struct{ HTTPStatus int }
+// ProxyError is a proxy that opens no way to the gateway.
+type ProxyError struct {
+	HTTPStatus int
+	SOCKSReply int
+}
 
 func (e *ProxyError) Error() string {
-	return fmt.Sprintf("HTTP %d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))
+	return fmt.Sprintf("proxy refused: HTTP %d, SOCKS reply %d", e.HTTPStatus, e.SOCKSReply)
 }

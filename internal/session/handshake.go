@@ -2,10 +2,8 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -47,11 +45,8 @@ type upgrading struct {
 	net.Conn
 	raw    net.Conn // what it stands on
 	ctx    context.Context
-	secure *tls.Config   // nil without TLS
-	err    error         // why there is no TLS
 	status *atomic.Int32 // of an answer other than 101, from when it is known
 
-	begun    bool   // there is no proxy between any more
 	answered bool   // something has been read of the answer
 	ahead    []byte // read and not handed out
 	first    []byte // the start of the status line
@@ -62,40 +57,10 @@ type upgrading struct {
 // statusLine is enough of a status line to find the status in.
 const statusLine = 64
 
-// begin is called by gorilla when the connection leads to the gateway and before
-// anything is written to it: the one moment at which TLS can be put in, whatever
-// the proxy was. An error shows in the next Write.
-func (u *upgrading) begin(httptrace.GotConnInfo) {
-	u.begun = true
-	if u.secure == nil {
-		return
-	}
-	trace := httptrace.ContextClientTrace(u.ctx)
-	if trace != nil && trace.TLSHandshakeStart != nil {
-		trace.TLSHandshakeStart()
-	}
-	c := tls.Client(u.Conn, u.secure)
-	u.err = c.HandshakeContext(u.ctx)
-	u.Conn = c
-	if trace != nil && trace.TLSHandshakeDone != nil {
-		trace.TLSHandshakeDone(c.ConnectionState(), u.err)
-	}
-}
-
 // Close does not say goodbye to TLS, which takes five seconds on a full socket.
 func (u *upgrading) Close() error { return u.raw.Close() }
 
-func (u *upgrading) Write(p []byte) (int, error) {
-	if u.err != nil {
-		return 0, u.err
-	}
-	return u.Conn.Write(p)
-}
-
 func (u *upgrading) Read(p []byte) (int, error) {
-	if !u.begun {
-		return u.Conn.Read(p)
-	}
 	if len(u.ahead) == 0 {
 		n, err := u.Conn.Read(p)
 		if n == 0 {

@@ -5,23 +5,29 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/nlsgo/nls/internal/redact"
+	"github.com/nlsgo/nls/internal/socks"
 )
 
-// route is the way to the gateway, for one attempt to dial. HTTP proxies are
-// spoken to here and not by gorilla, which panics over an answer without a reason
-// phrase and knows none that want TLS. SOCKS is gorilla's.
+// route is the way to the gateway, for one attempt to dial. Proxies are spoken to
+// here and not by gorilla, which panics over an HTTP answer without a reason
+// phrase, knows no proxy that wants TLS, and makes text of what SOCKS proxies and
+// broken connections to them are about. TLS is put in here too, so that upgrading
+// sees what the gateway says.
 type route struct {
 	cfg    *Config
 	url    *url.URL
 	status *atomic.Int32
 
-	proxy   *url.URL     // an HTTP one
+	proxy   *url.URL     // nil if there is none
 	raw     net.Conn     // the connection to close when nothing may block
 	bounded *boundedConn // the same, as it is read
 	up      *upgrading   // what gorilla sees of it
@@ -29,8 +35,7 @@ type route struct {
 	open    bool
 }
 
-// plainURL is the URL for gorilla. It knows nothing of TLS, which upgrading puts
-// in, hence the port.
+// plainURL is the URL for gorilla, which knows nothing of TLS, hence the port.
 func (r *route) plainURL() string {
 	u := *r.url
 	u.Scheme = "ws"
@@ -50,11 +55,15 @@ func (r *route) proxyFor(req *http.Request) (*url.URL, error) {
 	req = req.Clone(req.Context())
 	req.URL = &real
 	u, err := r.cfg.Proxy(req)
-	if err == nil && u != nil && (u.Scheme == "http" || u.Scheme == "https") {
+	if err != nil || u == nil {
+		return nil, err
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
 		r.proxy = u
 		return nil, nil
 	}
-	return u, err
+	return nil, fmt.Errorf("proxy: unknown scheme %q", u.Scheme)
 }
 
 // dial is the NetDialContext of a websocket.Dialer. Gorilla's handshake ends at a
@@ -83,13 +92,36 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 		}
 	}
 	if r.url.Scheme == "wss" {
-		r.up.secure = secure(r.cfg.TLSConfig, r.url.Hostname())
+		if err := r.secure(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return r.up, nil
 }
 
-// begin is the GotConn of an httptrace.ClientTrace.
-func (r *route) begin(info httptrace.GotConnInfo) { r.up.begin(info) }
+// secure puts TLS in. What is negotiated is HTTP/1.1, whatever else the
+// configuration is used for.
+func (r *route) secure(ctx context.Context) error {
+	cfg := r.cfg.TLSConfig.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = r.url.Hostname()
+	}
+	cfg.NextProtos = nil
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	c := tls.Client(r.up.Conn, cfg)
+	err := c.HandshakeContext(ctx)
+	r.up.Conn = c
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(c.ConnectionState(), err)
+	}
+	return err
+}
 
 // rawConn is the connection to close when nothing may block: tls.Conn.Close
 // waits up to five seconds to say goodbye on a full socket.
@@ -107,6 +139,8 @@ func proxyAddr(u *url.URL) string {
 	case port != "":
 	case u.Scheme == "https":
 		port = "443"
+	case u.Scheme != "http":
+		port = socks.Port
 	default:
 		port = "80"
 	}
@@ -116,7 +150,14 @@ func proxyAddr(u *url.URL) string {
 // tunnel makes c, a connection to the proxy at u, one to addr. It does not look
 // at ctx but in the handshake of TLS: the caller closes c when ctx ends.
 func tunnel(ctx context.Context, c net.Conn, u *url.URL, cfg *tls.Config, addr string) (net.Conn, error) {
-	if u.Scheme == "https" {
+	switch u.Scheme {
+	case "socks5", "socks5h":
+		err := socks.Connect(c, u.User, addr)
+		if e, ok := errors.AsType[*socks.Error](err); ok {
+			err = &ProxyError{SOCKSReply: e.Reply}
+		}
+		return c, err
+	case "https":
 		cfg = cfg.Clone()
 		if cfg == nil {
 			cfg = &tls.Config{}
@@ -129,9 +170,11 @@ func tunnel(ctx context.Context, c net.Conn, u *url.URL, cfg *tls.Config, addr s
 		c = t
 	}
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
+	var password, basic string
 	if u.User != nil {
-		password, _ := u.User.Password()
-		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
+		password, _ = u.User.Password()
+		basic = base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		req.Header.Set("Proxy-Authorization", "Basic "+basic)
 	}
 	if err := req.Write(c); err != nil {
 		return nil, err
@@ -140,10 +183,10 @@ func tunnel(ctx context.Context, c net.Conn, u *url.URL, cfg *tls.Config, addr s
 	// nothing in the buffer that would be lost.
 	resp, err := http.ReadResponse(bufio.NewReader(c), req)
 	if err != nil {
-		return nil, err
+		return nil, redact.Error(err, password, basic)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, &ProxyError{resp.StatusCode}
+		return nil, &ProxyError{HTTPStatus: resp.StatusCode}
 	}
 	return c, nil
 }

@@ -42,7 +42,7 @@ func newTask(cfg *Config, p Params) *Task {
 	t.opening = opening{Task: t, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
 	t.deliver.Task = t
 	t.watch.hooks, t.watch.log, t.watch.limit = p.Hooks, cfg.Log, cfg.MaxPending
-	t.bounds.base, t.bounds.expire, t.bounds.busy = now, t.expired, t.queue.runningSince
+	t.bounds.base, t.bounds.patient, t.bounds.expire, t.bounds.busy = now, p.Patient, t.expired, t.queue.runningSince
 	t.queue.base, t.queue.limit = now, cfg.MaxPending
 	t.queue.run, t.queue.last, t.queue.exited = t.deliver.deliver, t.deliver.last, t.deliver.exited
 	t.dispatch = t.queue.dispatch

@@ -34,6 +34,9 @@ func waitEnd(ctx context.Context, t *Task, call string) error {
 // hint logs that call waits for a callback that was running when call began and
 // still is after a second: perhaps the very callback that call was made from.
 func hint(t *Task, call string) (stop func() bool) {
+	if t.p.Patient {
+		return func() bool { return false }
+	}
 	return time.AfterFunc(time.Second, func() {
 		if since := t.queue.runningSince(); !since.IsZero() && time.Since(since) >= time.Second {
 			t.watch.log.Warn("nls: "+call+" waits for a callback that has not returned",

@@ -109,9 +109,9 @@ func (s *subject) hammer(r *rand.Rand) error {
 	s.calls, s.errs, s.closes, s.audio = nil, nil, nil, nil
 	s.text.Reset()
 	s.timeout, s.complete = time.Second, 300*time.Millisecond
-	s.ping, s.pong = time.Duration(1+r.IntN(20))*time.Millisecond, 0
+	s.ping, s.pong = time.Duration(100+r.IntN(20))*time.Millisecond, 0
 	if r.IntN(2) == 0 {
-		s.ping, s.pong = 60*time.Millisecond, 50*time.Millisecond
+		s.ping, s.pong = 100*time.Millisecond, 90*time.Millisecond
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
 	defer cancel()

@@ -287,7 +287,7 @@ func TestPingParameters(t *testing.T) {
 		for _, p := range []nls.TranscriptionParams{
 			{PingTimeout: -1},
 			{PingTimeout: nls.DefaultPingInterval},
-			{PingInterval: 5, PingTimeout: 6},
+			{PingInterval: 5 * time.Second, PingTimeout: 6 * time.Second},
 			{PingInterval: -1, PingTimeout: 1},
 		} {
 			var e *nls.ParamError

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/google/uuid"
 )
@@ -109,7 +108,7 @@ func DecodeEvent(data []byte) (Event, error) {
 	return Event{
 		Namespace:  string(h.Namespace),
 		Name:       string(h.Name),
-		Status:     int(h.Status),
+		Status:     h.Status.Int(),
 		StatusText: string(h.StatusText),
 		MessageID:  string(h.MessageID),
 		TaskID:     string(h.TaskID),
@@ -125,19 +124,4 @@ func (s *str) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	return json.Unmarshal(data, (*string)(s))
-}
-
-// Int is an integer that also decodes from a string or a fraction, as some
-// payloads have it (protocol §11, §13). Anything else leaves it alone.
-type Int int64
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *Int) UnmarshalJSON(data []byte) error {
-	s := string(bytes.Trim(data, `"`))
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		*n = Int(i)
-	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f >= -1<<53 && f <= 1<<53 {
-		*n = Int(f)
-	}
-	return nil
 }
