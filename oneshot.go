@@ -199,10 +199,12 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	writeErr := errors.New("nls: a Write ended its goroutine")
 	go func() {
 		defer close(written)
-		defer giveUp() // nothing is taken any more
-		if writeErr = writeTo(w, audio, complete); writeErr != nil {
-			tts.Shutdown()
-		}
+		defer func() {
+			if writeErr != nil {
+				tts.Shutdown()
+			}
+		}()
+		writeErr = writeTo(w, audio, complete)
 	}()
 
 	p.NoWait = false
