@@ -181,11 +181,12 @@ func (o PumpOptions) forParams(f Format, sampleRate int) PumpOptions {
 // that reached the gateway, and those of w, have its TaskID. p.NoWait has no
 // effect.
 //
-// The session does not wait for w: 8 MiB of audio may, beside MaxPendingBytes.
-// So a slow w is not a matter of p.CompleteTimeout, and Synthesize returns when
-// all is written, after the end of the session if need be. When ctx ends, what waits is
-// dropped; when the session fails, unless w takes it at once. A Write that does not
-// return may outlive the call then, on a goroutine that ends with it.
+// The session does not wait for w: 8 MiB of audio may wait, beside
+// Config.MaxPendingBytes. So a slow w is not a matter of p.CompleteTimeout, and
+// Synthesize returns when all is written, after the end of the session if need be.
+// When ctx ends, what waits is dropped; when the session fails, unless w takes it
+// at once. A Write that does not return may then outlive the call, on a goroutine
+// that ends with it.
 func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams) error {
 	writing, giveUp := context.WithCancel(ctx)
 	defer giveUp()
