@@ -17,7 +17,8 @@ type AudioSender interface {
 
 // PumpOptions configures Pump. It has the pace of the audio:
 //
-// A file, whose Reads return at once, is sent as fast as it plays, times Speed.
+// A file, whose Reads return at once, is sent as fast as it plays, times Speed,
+// give or take half a second.
 // A live source, whose Reads block until there is audio, sets the pace itself,
 // also when its clock is faster than this one. What a stall of the source or of
 // the network has held up is made up for by sending a quarter faster until

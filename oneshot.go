@@ -133,7 +133,12 @@ func listen(ctx context.Context, l listener, r io.Reader, o PumpOptions) error {
 	_, err := Pump(ctx, l, r, o)
 	switch {
 	case !unwatch():
-		return <-stopped
+		err := <-stopped
+		select { // a callback that waited for the caller returns now
+		case <-l.Done():
+		case <-time.After(settleTime):
+		}
+		return err
 	case err != nil && l.Err() == nil: // of r
 		l.Shutdown()
 		<-l.Done()
@@ -181,11 +186,12 @@ func (o PumpOptions) forParams(f Format, sampleRate int) PumpOptions {
 // that reached the gateway, and those of w, have its TaskID. p.NoWait has no
 // effect.
 //
-// The session does not wait for w: 8 MiB of audio may, beside MaxPendingBytes.
-// So a slow w is not a matter of p.CompleteTimeout, and Synthesize returns when
-// all is written, after the end of the session if need be. When ctx ends, what waits is
-// dropped; when the session fails, unless w takes it at once. A Write that does not
-// return may outlive the call then, on a goroutine that ends with it.
+// The session does not wait for w: 8 MiB of audio may wait, beside
+// Config.MaxPendingBytes. So a slow w is not a matter of p.CompleteTimeout, and
+// Synthesize returns when all is written, after the end of the session if need be.
+// When ctx ends, what waits is dropped; when the session fails, unless w takes it
+// at once. A Write that does not return may then outlive the call, on a goroutine
+// that ends with it.
 func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams) error {
 	writing, giveUp := context.WithCancel(ctx)
 	defer giveUp()
@@ -199,10 +205,12 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	writeErr := errors.New("nls: a Write ended its goroutine")
 	go func() {
 		defer close(written)
-		defer giveUp() // nothing is taken any more
-		if writeErr = writeTo(w, audio, complete); writeErr != nil {
-			tts.Shutdown()
-		}
+		defer func() {
+			if writeErr != nil {
+				tts.Shutdown()
+			}
+		}()
+		writeErr = writeTo(w, audio, complete)
 	}()
 
 	p.NoWait = false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -365,9 +366,10 @@ func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
 
 // When the session is over there is still audio to write, for as long as ctx lets.
 func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
-	for _, f := range failures[:2] {
-		t.Run(f.name, func(t *testing.T) {
-			inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+	for i := range 4 {
+		f, pieces := failures[i/2], []int{1, 10}[i%2] // stuck in the last one, and before
+		t.Run(fmt.Sprintf("%s, %d pieces", f.name, pieces), func(t *testing.T) {
+			inBubble(t, nlstest.Options{Engine: humming{nlstest.Loopback(), pieces, 8000, false, 0, nil}}, func(t *testing.T, server *nlstest.Server) {
 				ctx, watch := watched(ending(t, f.name, f.after))
 				w := &stuckWriter{release: make(chan struct{})}
 				begin := time.Now()
@@ -394,10 +396,54 @@ func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
 	}
 }
 
+func TestTheEndOfTheContextBetweenTwoWrites(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ctx, watch := watched(ctx)
+		writes := 0
+		err := clientOf(t, server).Synthesize(ctx, writerFunc(func(p []byte) (int, error) {
+			if writes++; writes == 2 {
+				cancel() // the session is long over
+			}
+			time.Sleep(time.Millisecond)
+			return len(p), nil
+		}), nls.SynthesisParams{Text: spoken})
+		if !errors.Is(err, context.Canceled) || nls.TaskID(err) != watch.taskID || writes != 2 || watch.err != nil {
+			t.Errorf("Synthesize = %v after %d Writes; the session %v", err, writes, watch.err)
+		}
+	})
+}
+
+func TestAWritersErrorEndsTheSession(t *testing.T) {
+	boom := errors.New("boom")
+	for name, w := range map[string]io.Writer{
+		"an error":            failingWriter{boom},
+		"ended its goroutine": writerFunc(func([]byte) (int, error) { runtime.Goexit(); return 0, nil }),
+	} {
+		for _, pieces := range []int{1, 10 << 20 / 8000} { // fewer and more than a mailbox holds
+			t.Run(fmt.Sprintf("%s, %d pieces", name, pieces), func(t *testing.T) {
+				opts := nlstest.Options{IdleTimeout: -1, Engine: humming{nlstest.Loopback(), pieces, 8000, true, 0, nil}}
+				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+					ctx, watch := watched(t.Context())
+					begin := time.Now()
+					err := clientOf(t, server).Synthesize(ctx, w, nls.SynthesisParams{Text: spoken})
+					if took := time.Since(begin); took > atOnce || !watch.ended() || !errors.Is(watch.err, nls.ErrShutdown) {
+						t.Errorf("took %v, the session %v", took, watch.err)
+					}
+					if err == nil || !strings.Contains(err.Error(), name) && !errors.Is(err, boom) || nls.TaskID(err) != watch.taskID {
+						t.Errorf("Synthesize = %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
 // Most Writes return soon. After those the caller has the sink for itself again,
 // also when the call has failed.
 func TestSynthesizeWaitsForAWriteThatReturnsSoon(t *testing.T) {
-	for _, fault := range []string{"", "taskfailed@during-events,after=2"} {
+	for _, fault := range []string{"", "taskfailed@during-events,after=6"} {
 		inBubble(t, nlstest.Options{Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -433,7 +479,10 @@ func TestWhatCameBeforeAFailureIsWritten(t *testing.T) {
 			}
 			inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 				var b bytes.Buffer
-				err := clientOf(t, server).Synthesize(t.Context(), &b, nls.SynthesisParams{Text: spoken})
+				err := clientOf(t, server).Synthesize(t.Context(), writerFunc(func(p []byte) (int, error) {
+					time.Sleep(2 * time.Millisecond)
+					return b.Write(p)
+				}), nls.SynthesisParams{Text: spoken})
 				if !f.is(err) || b.Len() != 8*8000 {
 					t.Errorf("Synthesize = %v, %d bytes written", err, b.Len())
 				}
@@ -529,6 +578,80 @@ func TestAFailureIsNotHeldByAFullMailbox(t *testing.T) {
 			})
 		})
 	}
+}
+
+// talkative is an engine that says a long sentence for each message of audio.
+type talkative struct {
+	nlstest.Engine
+	pause time.Duration // for each message
+	said  *atomic.Int64 // sentences
+}
+
+func (e talkative) Recognize(context.Context, int) (nlstest.Recognition, error) { return e, nil }
+
+func (e talkative) Write([]byte) ([]nlstest.Hypothesis, error) {
+	time.Sleep(e.pause)
+	e.said.Add(1)
+	return []nlstest.Hypothesis{{}, {Text: strings.Repeat("long ", 10000), Final: true}}, nil
+}
+
+func (e talkative) Finish() ([]nlstest.Hypothesis, error) { return nil, nil }
+
+// What waits for the loop is bounded too, and neither its end nor that of ctx waits
+// for what is held by it.
+func TestWhatWaitsForALoopBodyIsBounded(t *testing.T) {
+	for _, end := range []string{"break", "context"} {
+		t.Run(end, func(t *testing.T) {
+			var said atomic.Int64
+			opts := nlstest.Options{IdleTimeout: -1, Engine: talkative{nlstest.Loopback(), 0, &said}}
+			inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+				client := clientOf(t, server, func(c *nls.Config) { c.MaxPendingBytes, c.WriteTimeout = 1<<20, -1 })
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ctx, watch := watched(ctx)
+				var left time.Time
+				rounds, last := 0, error(nil)
+				for _, err := range client.Transcribe(ctx, repeat([]byte{0}), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+					if rounds, last = rounds+1, err; rounds == 2 {
+						break
+					}
+					time.Sleep(time.Hour)
+					if got := said.Load() * 50000; got < 8<<20 || got > 11<<20 {
+						t.Errorf("%d MiB wait", got>>20)
+					}
+					if left = time.Now(); end == "break" {
+						break
+					}
+					cancel()
+				}
+				if took := time.Since(left); took > atOnce || !watch.ended() {
+					t.Errorf("took %v", took)
+				}
+				if end == "context" && (!errors.Is(last, context.Canceled) || rounds != 2) {
+					t.Errorf("%d rounds, %v", rounds, last)
+				}
+			})
+		})
+	}
+}
+
+// It may take a while until all results have come after the last audio. As long as
+// some come, that is no timeout.
+func TestTranscribeWaitsForWhatComesAfterStop(t *testing.T) {
+	var said atomic.Int64
+	opts := nlstest.Options{IdleTimeout: -1, Engine: talkative{nlstest.Loopback(), 3 * time.Second, &said}}
+	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+		begin, n := time.Now(), 0
+		for _, err := range clientOf(t, server).Transcribe(t.Context(), bytes.NewReader(make([]byte, 10*3200)), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != 10 || time.Since(begin) != 30*time.Second {
+			t.Errorf("%d sentences after %v", n, time.Since(begin))
+		}
+	})
 }
 
 // readerFunc makes a function a Reader.
