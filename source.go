@@ -34,7 +34,8 @@ func (s *source) open(ctx context.Context, extra map[string]any, timeout time.Du
 	}
 	_, anyRate := extra["sample_rate"]
 	seen, err := *s, errors.New("nls: a Read ended its goroutine")
-	done := make(chan struct{})
+	done, gone := make(chan struct{}), make(chan struct{})
+	seen.r = &abandonable{s.r, gone}
 	go func() {
 		defer close(done)
 		err = seen.look(anyRate)
@@ -48,9 +49,11 @@ func (s *source) open(ctx context.Context, extra map[string]any, timeout time.Du
 		*s = seen
 		return err
 	case <-late:
+		close(gone)
 		return fmt.Errorf("%w: no audio has come", ErrStartTimeout)
 	case <-ctx.Done():
 	}
+	close(gone)
 	select { // a Read that ends with ctx is no longer under way when the call returns
 	case <-done:
 	case <-time.After(settleTime):
@@ -136,6 +139,19 @@ func peek(r io.Reader, n int) (head []byte, all io.Reader, err error) {
 		r = failed{err}
 	}
 	return head, io.MultiReader(bytes.NewReader(head), r), err
+}
+
+// abandonable is a Reader that is not read any more once nobody waits for it.
+type abandonable struct {
+	io.Reader
+	gone <-chan struct{}
+}
+
+func (a *abandonable) Read(p []byte) (int, error) {
+	if isClosed(a.gone) {
+		return 0, errors.New("nobody waits for the audio")
+	}
+	return a.Reader.Read(p)
 }
 
 // failed is a Reader that has come to an error.
