@@ -267,11 +267,20 @@ func ExampleCommonProto() {
 	}); err != nil {
 		log.Fatal(err)
 	}
-	audio, err := os.ReadFile("testdata/hello.wav")
+	file, err := os.Open("testdata/hello.wav")
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := proto.SendBinary(audio[44:]); err != nil {
+	defer file.Close()
+	pcm, _, err := nls.OpenWAV(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	audio, err := io.ReadAll(pcm)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := proto.SendBinary(audio); err != nil {
 		log.Fatal(err)
 	}
 	if err := proto.SendText("StopRecognition", nil, nil); err != nil {

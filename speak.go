@@ -26,9 +26,9 @@ import (
 //
 // The text may have any length. More than 300 characters, unless they are SSML or
 // for LongText, are several sessions: the text is cut at the ends of sentences
-// where it can be, and never inside a grapheme. Each session starts when the one
-// before begins to speak, so there are two at a time, and the audio of all of them
-// is one stream. The timeouts of p are those of each session. White space that would
+// where it can be, and never inside a grapheme. Each session starts when the audio
+// of the one before begins to be written, so there are two at a time, and the audio
+// of all of them is one stream without a pause. The timeouts of p are those of each session. White space that would
 // be a piece of its own is not spoken.
 //
 // FormatWAV writes one header, for the PCM that the service is then asked for. Where
@@ -68,16 +68,16 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 			p.Text = texts[i]
 			s = c.say(speaking, p)
 		}
-		last := i == len(texts)-1
-		go s.write(out, last)
 		select {
 		case <-s.begun:
 		case <-s.over:
 		}
+		last := i == len(texts)-1
 		if !last && s.tts.Err() == nil {
 			p.Text = texts[i+1]
 			next = c.say(speaking, p)
 		}
+		go s.write(out, last)
 		if err := s.finish(ctx, giveUp, ErrCompleteTimeout); err != nil {
 			if giveUp(); next != nil {
 				<-next.over
