@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,8 +35,8 @@ func (s *source) open(ctx context.Context, extra map[string]any, timeout time.Du
 	}
 	_, anyRate := extra["sample_rate"]
 	seen, err := *s, errors.New("nls: a Read ended its goroutine")
-	done, gone := make(chan struct{}), make(chan struct{})
-	seen.r = &abandonable{s.r, gone}
+	r, done := &abandonable{Reader: s.r}, make(chan struct{})
+	seen.r = r
 	go func() {
 		defer close(done)
 		err = seen.look(anyRate)
@@ -49,11 +50,11 @@ func (s *source) open(ctx context.Context, extra map[string]any, timeout time.Du
 		*s = seen
 		return err
 	case <-late:
-		close(gone)
+		r.gone.Store(true)
 		return fmt.Errorf("%w: no audio has come", ErrStartTimeout)
 	case <-ctx.Done():
 	}
-	close(gone)
+	r.gone.Store(true)
 	select { // a Read that ends with ctx is no longer under way when the call returns
 	case <-done:
 	case <-time.After(settleTime):
@@ -144,11 +145,11 @@ func peek(r io.Reader, n int) (head []byte, all io.Reader, err error) {
 // abandonable is a Reader that is not read any more once nobody waits for it.
 type abandonable struct {
 	io.Reader
-	gone <-chan struct{}
+	gone atomic.Bool // whoever waited
 }
 
 func (a *abandonable) Read(p []byte) (int, error) {
-	if isClosed(a.gone) {
+	if a.gone.Load() {
 		return 0, errors.New("nobody waits for the audio")
 	}
 	return a.Reader.Read(p)

@@ -273,12 +273,13 @@ func (s *speech) finish(ctx context.Context, giveUp func(), timeout error) error
 	if err != nil { // what came before the failure is w's, if w is quick
 		enough = time.After(settleTime)
 	}
+	finished := false
 	select {
 	case <-s.written:
+		finished = true
 	case <-ctx.Done():
 	case <-enough:
 	}
-	finished := isClosed(s.written)
 	if !finished {
 		giveUp()
 		finished = settled(s.written)
@@ -300,15 +301,6 @@ func settled(ch <-chan struct{}) bool {
 	case <-ch:
 		return true
 	case <-time.After(settleTime):
-		return false
-	}
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
 		return false
 	}
 }

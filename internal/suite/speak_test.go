@@ -384,11 +384,6 @@ func TestSynthesizeStreamSpeaksBeforeTheTextHasEnded(t *testing.T) {
 func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 	boom := errors.New("boom")
 	const when = 2500 * time.Millisecond
-	type result struct {
-		err   error
-		took  time.Duration
-		asked int // pieces of text
-	}
 	endless := func(asked *int, fails error) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
 			for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
