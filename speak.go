@@ -161,6 +161,9 @@ func (c *Client) SynthesizeStream(ctx context.Context, w io.Writer, text iter.Se
 	return err
 }
 
+// maxDocument is more than fits a message, and what is kept of a document.
+const maxDocument = 16 << 10
+
 // tell sends text as it comes, or as a whole at its end. It ends with ctx or the
 // session when the next piece comes.
 func tell(ctx context.Context, tts *StreamSynthesizer, text iter.Seq2[string, error], whole bool) error {
@@ -173,7 +176,10 @@ func tell(ctx context.Context, tts *StreamSynthesizer, text iter.Seq2[string, er
 			return fmt.Errorf("nls: text: %w", err)
 		}
 		held += piece
-		if whole && len(held) <= maxPieceBytes {
+		if whole {
+			if len(held) > maxDocument {
+				return &ParamError{"Text", nil, "an SSML document has to fit a message of 16 KiB"}
+			}
 			continue
 		}
 		n := wholeRunes(held)

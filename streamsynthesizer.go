@@ -33,8 +33,8 @@ type StreamSynthesisParams struct {
 	EnableSubtitle bool
 	EnablePhonemes bool
 
-	// EnableSSML says that the text is SSML: one document in one SendText, of at most
-	// 14 KiB.
+	// EnableSSML says that the text is SSML: one document in one SendText, which has
+	// to fit a message of 16 KiB.
 	EnableSSML bool
 
 	Timeout         time.Duration // bounds Start

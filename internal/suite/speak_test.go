@@ -177,9 +177,10 @@ func TestALongTextEndsWithItsFirstFailure(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p protocol
-			fault, dialed := faultAlways(c.fault), 0
+			fault := faultAlways(c.fault)
 			opts := nlstest.Options{Engine: humming{nlstest.Loopback(), 5, 8000, false, time.Second, nil}, OnFrame: p.onFrame}
-			var ids []string
+			var mu sync.Mutex
+			var ids []string // of the tasks, whose dials may outlive the call
 			if fault != nil {
 				opts.Fault = second(fault)
 			}
@@ -190,18 +191,24 @@ func TestALongTextEndsWithItsFirstFailure(t *testing.T) {
 					time.AfterFunc(c.ctx, cancel)
 				}
 				ctx = nls.WithTrace(ctx, &nls.Trace{DialDone: func(d nls.TraceDial) {
-					dialed++
+					mu.Lock()
+					defer mu.Unlock()
 					ids = append(ids, d.TaskID)
 				}})
 				got, writes := 0, 0
 				begin := time.Now()
+				failedAt := begin.Add(c.ctx)
 				err := clientOf(t, server).Synthesize(ctx, writerFunc(func(p []byte) (int, error) {
 					if writes++; c.writes > 0 && writes == c.writes {
+						failedAt = time.Now()
 						return 0, boom
 					}
 					got += len(p)
 					return len(p), nil
 				}), nls.SynthesisParams{Text: sentences(5)})
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
 				want := ""
 				if c.task > 0 {
 					want = ids[c.task-1]
@@ -212,12 +219,11 @@ func TestALongTextEndsWithItsFirstFailure(t *testing.T) {
 				if got < c.audio || got >= c.audio+len(audio) {
 					t.Errorf("%d bytes are written", got)
 				}
-				if late := time.Since(begin) - c.ctx; c.ctx > 0 && (late < 0 || late > atOnce) {
+				if late := time.Since(failedAt); (c.ctx > 0 || c.writes > 0) && (late < 0 || late > atOnce) {
 					t.Errorf("%v late", late)
 				}
-				synctest.Wait()
-				if n := server.Stats().Concurrent; n != 0 || dialed > c.task+2 {
-					t.Errorf("%d sessions run, %d were started", n, dialed)
+				if n := server.Stats().Concurrent; n != 0 || len(ids) > c.task+2 {
+					t.Errorf("%d sessions run, %d were started", n, len(ids))
 				}
 			})
 		})
@@ -478,6 +484,7 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 				if !c.is(err) || nls.TaskID(err) != watch.taskID || watch.taskID == "" || !strings.Contains(err.Error(), watch.taskID) {
 					t.Errorf("got %v, want task %s", err, watch.taskID)
 				}
+				synctest.Wait() // the source may outlive the call
 				before := asked
 				close(release)
 				time.Sleep(time.Minute)
@@ -491,6 +498,41 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What waits for nobody is no longer in use when the call has returned.
+func TestATextThatYieldsSoonIsOverWhenTheCallReturns(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		over := false
+		err := clientOf(t, server).SynthesizeStream(ctx, io.Discard, func(yield func(string, error) bool) {
+			for yield("好。", nil) {
+				time.Sleep(settling)
+			}
+			over = true
+		}, nls.StreamSynthesisParams{})
+		if !errors.Is(err, context.Canceled) || !over {
+			t.Errorf("%v, the text is over: %v", err, over)
+		}
+	})
+}
+
+// settling is less than a call waits for what is under way, and does not divide it.
+const settling = 17 * time.Millisecond
+
+func TestSSMLWithoutEndIsRefused(t *testing.T) {
+	inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
+		asked := 0
+		err := clientOf(t, server).SynthesizeStream(t.Context(), io.Discard, func(yield func(string, error) bool) {
+			for yield("<speak>"+strings.Repeat("x", 1000), nil) && asked < 1000 {
+				asked++
+			}
+		}, nls.StreamSynthesisParams{EnableSSML: true})
+		if !errors.Is(err, nls.ErrInvalidParameter) || asked > 20 {
+			t.Errorf("%v after %d pieces", err, asked)
+		}
+	})
 }
 
 func TestSynthesizeStreamAsksForNoTextThatItCannotSpeak(t *testing.T) {
