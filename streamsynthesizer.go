@@ -76,7 +76,7 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 		params.StopTimeout, params.IdleTimeout = -1, DefaultCompleteTimeout
 	}
 	if s.o.client != nil {
-		params.URL = s.o.client.streamURL
+		params.URL, params.Pool = s.o.client.streamURL, s.o.client.streamPool
 	}
 	return encodable("Extra", s.o.start(ctx, params, timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{

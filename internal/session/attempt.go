@@ -15,17 +15,27 @@ type attempt struct {
 	// Set when the attempt dials, before anybody else knows it.
 	token, urlToken Secret
 	conn            *conn
+	parked          *parked // where conn came from; nil if it was dialled
 
-	refused chan *Event // the refusal that a second attempt may answer
+	refused chan *Event   // the refusal that a second attempt may answer
+	stale   chan struct{} // gets one if the connection turns out to be dead, and another is tried
 }
 
 func newAttempt(t *Task, number int) (*attempt, error) {
-	a := &attempt{number: number, id: wire.NewID(), refused: make(chan *Event, 1)}
+	a := &attempt{number: number, id: wire.NewID(), refused: make(chan *Event, 1), stale: make(chan struct{}, 1)}
 	a.urlToken = NewSecret(queryToken(t.p.URL.Value()))
 	t.id.Store(&a.id)
 	var err error
 	a.frame, err = encode(t, t.p.Start, t.p.Payload, t.p.Context)
 	return a, err
+}
+
+// isStale notes that the connection is dead.
+func (a *attempt) isStale() {
+	select {
+	case a.stale <- struct{}{}:
+	default:
+	}
 }
 
 // secrets are the tokens of the session: the source's, and the one that the URL

@@ -32,12 +32,17 @@ func (o *connecting) connect(ctx context.Context) error {
 		return err
 	}
 	a.conn = c
-	c.handTo(&receiving{Task: o.Task, a: a})
 	o.stats.begin = time.Now()
 	o.current.Store(a)
-	if o.outcome.phase() >= closing { // while nobody could see the connection
+	r := &receiving{Task: o.Task, a: a}
+	if a.parked == nil {
+		c.handTo(r)
+	} else if !a.parked.hand(r) {
+		return errStale
+	}
+	if !o.outcome.begin() { // it ended while nobody could see the connection
 		c.abort()
-		c.serve()
+		o.serve()
 		o.wrapUp()
 		return nil
 	}
@@ -48,11 +53,22 @@ func (o *connecting) connect(ctx context.Context) error {
 	if o.p.PingInterval > 0 {
 		c.startPings(newPinger(o.p.PingInterval, o.p.PingTimeout))
 	}
-	c.serve()
-	if err != nil {
+	o.serve()
+	switch {
+	case err == nil:
+	case a.parked != nil:
+		return errStale
+	default:
 		_ = writeFailed(o.Task, err)
 	}
 	return nil
+}
+
+// serve starts the reader, which runs already where the connection has waited.
+func (o *connecting) serve() {
+	if o.a.parked == nil {
+		o.a.conn.serve()
+	}
 }
 
 // writeFirst writes the first directive. Nobody else writes yet.
@@ -144,23 +160,22 @@ func (o *connecting) run(ctx context.Context) {
 	r.exited = false
 }
 
-// open gets a token and opens the connection.
+// open gets a token and a connection: one that waits, or else a new one.
 func (o *connecting) open(ctx context.Context) (*conn, error) {
 	token, err := o.cfg.Token(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o.a.token = NewSecret(token)
-	r := &dialer{cfg: o.cfg, url: o.p.URL, token: token, secrets: o.a.secrets()}
-	o.dialing.Store(r)
-	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.a.number}
+	o.tries++
+	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.tries, Conn: ConnDialed}
 	if o.watch.hooks != nil {
 		o.watch.hooks.DialStart(info)
 	}
 	start := time.Now()
-	c, err := r.dial(ctx)
+	c, err := o.get(ctx, token, &info)
 	if o.watch.hooks != nil {
-		info.Duration, info.Err, info.StatusCode, info.RemoteAddr = time.Since(start), err, r.answer, r.remote
+		info.Duration, info.Err = time.Since(start), err
 		told := false
 		defer func() {
 			if c != nil && !told { // the hook has panicked
@@ -170,5 +185,20 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 		o.watch.hooks.DialDone(info)
 		told = true
 	}
+	return c, err
+}
+
+func (o *connecting) get(ctx context.Context, token string, info *Dial) (*conn, error) {
+	// Where nobody waits for an answer nobody could dial again.
+	if o.mayBeStale && (len(o.p.Started) > 0 || o.p.WaitDone) {
+		if k := o.p.Pool.take(token); k != nil {
+			info.Conn, info.RemoteAddr, o.a.parked = k.origin(), k.conn.raw.RemoteAddr(), k
+			return k.conn, nil
+		}
+	}
+	d := newDialer(o.cfg, o.p.URL, token)
+	o.dialing.Store(d)
+	c, err := d.dial(ctx)
+	info.StatusCode, info.RemoteAddr = d.answer, d.remote
 	return c, err
 }

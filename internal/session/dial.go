@@ -37,6 +37,10 @@ type dialer struct {
 	remote net.Addr // nil if there was no connection
 }
 
+func newDialer(cfg *Config, url Secret, token string) *dialer {
+	return &dialer{cfg: cfg, url: url, token: token, secrets: []string{token, queryToken(url.Value())}}
+}
+
 // dial opens the connection. Gorilla upgrades it and does no more. The caller
 // sees ctx's end as an error of the network and has to look at ctx itself.
 func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {

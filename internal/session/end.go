@@ -66,12 +66,21 @@ func (r *delivering) exited() {
 func (r *delivering) last() {
 	a := r.current.Load()
 	if r.next(0) {
-		code := 0
-		if cause, silent := r.outcome.get(); cause == nil && !silent {
-			code = wsframe.CloseNormal
-		}
-		a.conn.close(code)
+		r.part(a.conn)
 	}
+	if r.outcome.begun() {
+		r.tell(a)
+	}
+	r.bounds.stop()
+	if r.pooled.Swap(2) == 1 {
+		r.p.Pool.leave()
+	}
+	r.current.Store(nil) // the object may live on, its buffers need not
+	r.outcome.finish()
+}
+
+// tell tells the callbacks and the hooks of the end.
+func (r *delivering) tell(a *attempt) {
 	cause, silent := r.outcome.settle()
 	if r.next(1) && cause != nil && !silent {
 		r.queue.mark(true)
@@ -91,9 +100,20 @@ func (r *delivering) last() {
 			SentBytes:   r.stats.sent.Load(), RcvBytes: r.stats.received.Load(), Err: cause,
 		})
 	}
-	r.bounds.stop()
-	r.current.Store(nil) // the object may live on, its buffers need not
-	r.outcome.finish()
+}
+
+// part says goodbye after a task that has completed, or hands the connection on.
+func (r *delivering) part(c *conn) {
+	cause, silent := r.outcome.get()
+	switch k := r.parking.Load(); {
+	case cause != nil || silent:
+		c.close(0)
+	case k != nil && c.lock(nil, time.Now().Add(closeTimeout)) == nil:
+		c.unlock() // whoever was sending has seen the end
+		r.p.Pool.put(k)
+	default:
+		c.close(wsframe.CloseNormal)
+	}
 }
 
 // next reports whether step n is the next one, and takes it.

@@ -33,6 +33,7 @@ type outcome struct {
 
 	mu        sync.Mutex // never held over I/O or user code
 	cause     error      // nil while the task runs and when it completed
+	isBegun   bool       // the first directive may have been sent: there is a session, and an end to tell of
 	isReady   bool
 	cutAt     time.Time // when cut was closed
 	result    bool      // the callback of the result has been called
@@ -60,6 +61,23 @@ func (o *outcome) advance(from, to phase) bool {
 	}
 	o.set(to)
 	return true
+}
+
+// begin notes that there is a session. It reports false if there is none to be.
+func (o *outcome) begin() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase() < closing {
+		o.isBegun = true
+	}
+	return o.phase() < closing
+}
+
+// begun reports whether there was a session.
+func (o *outcome) begun() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.isBegun
 }
 
 // setReady lets Start return nil. It does nothing after a failure.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
@@ -13,6 +14,10 @@ import (
 // noTask is the id that the service puts where it knows of no task (protocol §1.3).
 const noTask = "00000000000000000000000000000000"
 
+// statusIdleTimeout is the status of a connection on which nothing was sent for
+// too long, among others.
+const statusIdleTimeout = 40000004
+
 // statusAccessDenied is the status of a refused token, among others.
 const statusAccessDenied = 40000001
 
@@ -21,7 +26,7 @@ const statusAccessDenied = 40000001
 type receiving struct {
 	*Task
 	a     *attempt
-	heard bool // the service has said something that is no refusal; the reader's
+	heard atomic.Bool // the service has said something that is no refusal
 }
 
 // wait holds the reader while a queue is full. It reports whether to read on.
@@ -95,6 +100,10 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 		r.watch.warn("nls: message skipped", "err", err, "task_id", r.a.id)
 		return false, true
 	}
+	if r.idled(e) {
+		r.a.isStale()
+		return false, false
+	}
 	// One without an id is ours: the connection has no other task.
 	if e.TaskID == "" || e.TaskID == noTask {
 		e.TaskID = r.a.id
@@ -123,7 +132,8 @@ func (r *receiving) event(ev *Event) (dispatch, on bool) {
 		}
 		return r.final(ev, true), false
 	case slices.Contains(r.p.Final, ev.Name):
-		return r.final(ev, false), false
+		dispatch = r.final(ev, false)
+		return dispatch, r.parking.Load() != nil
 	case r.outcome.phase() >= closing:
 		return false, false
 	}
@@ -145,8 +155,7 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 	if result && r.stats.firstResult.Load() == 0 {
 		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
 	}
-	first := !r.heard
-	r.heard = true
+	first := !r.heard.Swap(true)
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
 
@@ -164,6 +173,11 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 	if !ended {
 		return false
 	}
+	if p := r.p.Pool; p != nil && p.reuse && !failed {
+		k := &parked{pool: p, conn: r.a.conn, token: r.a.token, reused: true}
+		k.conn.handTo(k)
+		r.parking.Store(k)
+	}
 	r.bounds.answer(true)
 	dispatch = r.accept(true)
 	dispatch = r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, result: !failed}) || dispatch
@@ -175,13 +189,29 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 func (r *receiving) refuses(ev *Event) bool {
 	text := strings.ToLower(ev.StatusText)
 	return ev.Status == statusAccessDenied && (strings.Contains(text, "token") || strings.Contains(text, "authorization")) &&
-		r.a.number == 1 && !r.heard && r.outcome.phase() == starting
+		r.a.number == 1 && !r.heard.Load() && r.outcome.phase() == starting
+}
+
+// idled reports whether e, the first thing that is heard of a connection that
+// waited, says that it has waited for too long.
+func (r *receiving) idled(e wire.Event) bool {
+	return r.mayRedial() && e.Name == "TaskFailed" && e.Status == statusIdleTimeout && e.TaskID != r.a.id
+}
+
+// mayRedial reports whether the connection waited for this Start, and the service
+// has not said anything yet.
+func (r *receiving) mayRedial() bool {
+	return r.a.parked != nil && !r.heard.Load() && r.outcome.phase() == starting
 }
 
 // lost ends the task, whose connection has ended or cannot go on.
 func (r *receiving) lost(_ *conn, err error) {
 	if r.current.Load() != r.a {
 		return // it was refused
+	}
+	if r.mayRedial() {
+		r.a.isStale()
+		return
 	}
 	if e, ok := err.(*CloseError); ok {
 		e.Reason = r.a.redact(e.Reason)

@@ -30,6 +30,9 @@ type opening struct {
 	sent    atomic.Bool             // with WaitDone: the first directive is
 	dialing atomic.Pointer[dialer]  // nil before the first dial
 	refused atomic.Pointer[refusal] // of the first attempt; nil if there was none
+	tries   int                     // connections that were tried
+	// mayBeStale says that a connection which waits may be tried.
+	mayBeStale bool
 }
 
 // late is timeout, or the refusal of the token if that is why the time was short.
@@ -63,6 +66,9 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
 	err := o.open(ctx, a)
 	o.p.Payload = nil // sessions are long, and it may be large
+	if err == nil && o.pooled.CompareAndSwap(0, 1) {
+		o.p.Pool.enter()
+	}
 	if err == nil && o.p.WaitDone {
 		err = waitEnd(context.Background(), o.Task, "Start")
 	}
@@ -84,7 +90,12 @@ func (o *opening) ended(ctx context.Context) {
 // refused any more, or has ended.
 func (o *opening) open(ctx context.Context, a *attempt) error {
 	for {
-		if err := newConnecting(o, a).connect(ctx); err != nil {
+		err := newConnecting(o, a).connect(ctx)
+		if err == errStale {
+			a = o.again(a)
+			continue
+		}
+		if err != nil {
 			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
 				a = o.secondAttempt()
 				continue
@@ -107,6 +118,9 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 				a = o.secondAttempt()
 				continue
 			}
+		case <-a.stale:
+			a = o.again(a)
+			continue
 		case <-o.outcome.over:
 		}
 		return o.overBeforeReady()
@@ -160,18 +174,32 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
-// refuse ends the attempt a, whose token was refused with ev. It reports whether
-// the task has ended with it, since there can be no other.
-func (o *opening) refuse(a *attempt, ev *Event) bool {
+// again is another attempt with the same token, in place of a, whose connection
+// was dead before the service had said anything.
+func (o *opening) again(a *attempt) *attempt {
+	o.mayBeStale = false
+	o.undo(a)
+	next, _ := newAttempt(o.Task, a.number) // has been encoded before
+	return next
+}
+
+// undo ends the attempt a, and gives the bound of Start its turn again.
+func (o *opening) undo(a *attempt) {
 	b := o.bounds.stop()
 	o.current.Store(nil)
 	a.conn.close(0)
-	renewed := o.renew(a, &refusal{event: ev})
-	if renewed && !b.ofStart {
+	if !b.ofStart {
 		b = o.bound
 	}
+	o.sent.Store(false)
 	o.bounds.start(b)
-	if renewed {
+}
+
+// refuse ends the attempt a, whose token was refused with ev. It reports whether
+// the task has ended with it, since there can be no other.
+func (o *opening) refuse(a *attempt, ev *Event) bool {
+	o.undo(a)
+	if o.renew(a, &refusal{event: ev}) {
 		return false
 	}
 	o.current.Store(a)
@@ -188,7 +216,6 @@ func (o *opening) renew(a *attempt, r *refusal) bool {
 		return false
 	}
 	o.refused.Store(r)
-	o.sent.Store(false)
 	return true
 }
 

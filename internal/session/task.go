@@ -26,6 +26,8 @@ type Task struct {
 
 	id       atomic.Pointer[string]  // of the attempt
 	current  atomic.Pointer[attempt] // nil before a connection is open, and after the end
+	pooled   atomic.Int32            // what the pool knows of the task: 1, that it has started; 2, that it has ended
+	parking  atomic.Pointer[parked]  // its connection, once it has completed and another may have it
 	failed   *Event                  // the TaskFailed that ended the task; guarded by outcome
 	dispatch func()                  // queue.dispatch
 
@@ -39,7 +41,7 @@ type Task struct {
 func newTask(cfg *Config, p Params) *Task {
 	now := time.Now()
 	t := &Task{cfg: cfg, p: p, outcome: newOutcome()}
-	t.opening = opening{Task: t, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
+	t.opening = opening{Task: t, mayBeStale: true, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
 	t.deliver.Task = t
 	t.watch.hooks, t.watch.log, t.watch.limit = p.Hooks, cfg.Log, cfg.MaxPending
 	t.bounds.base, t.bounds.patient, t.bounds.expire, t.bounds.busy = now, p.Patient, t.expired, t.queue.runningSince
@@ -76,8 +78,14 @@ func (t *Task) fail(err error) {
 
 // end ends the task with err even if it has completed, as long as its result has
 // not been delivered, and drops what waits.
-func (t *Task) end(ofStart bool, err error) {
-	if t.outcome.end(ofStart, func() error { return t.explain(err) }) {
+func (t *Task) end(ofStart bool, err error) { t.cut(ofStart, err)() }
+
+// cut is end in two steps: then does what may block or take locks.
+func (t *Task) cut(ofStart bool, err error) (then func()) {
+	if !t.outcome.end(ofStart, func() error { return t.explain(err) }) {
+		return doNothing
+	}
+	return func() {
 		t.queue.discard()
 		t.wrapUp()
 	}
@@ -104,12 +112,11 @@ func (t *Task) wrapUp() {
 }
 
 // expired ends the task over a bound.
-func (t *Task) expired(b bound, ours bool) {
+func (t *Task) expired(b bound, ours bool) (then func()) {
 	if ours {
-		t.end(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
-	} else {
-		t.end(b.ofStart, t.opening.late(b.timeout))
+		return t.cut(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
 	}
+	return t.cut(b.ofStart, t.opening.late(b.timeout))
 }
 
 // ready lets Start return.
