@@ -106,7 +106,7 @@ func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 func (r *Reader) header() (first byte, n int, err error) {
 	head, err := r.peek(2)
 	if err != nil {
-		if r.message != 0 {
+		if r.message != 0 || r.r < r.w {
 			err = noEnd(err)
 		}
 		return 0, 0, err

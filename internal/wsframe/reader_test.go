@@ -1,0 +1,76 @@
+package wsframe_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/nlsgo/nls/internal/wsframe"
+)
+
+const limit = 1 << 20
+
+// item is what Next returns, kept.
+type item struct {
+	opcode  byte
+	payload string
+}
+
+// readAll is what Next returns up to its error.
+func readAll(r *wsframe.Reader) (items []item, err error) {
+	for {
+		opcode, payload, err := r.Next()
+		if err != nil {
+			return items, err
+		}
+		items = append(items, item{opcode, string(payload)})
+	}
+}
+
+// server is what a server sends.
+type server []byte
+
+func (s server) frame(first byte, payload string) server {
+	return wsframe.Append(s, first, []byte(payload))
+}
+
+func reader(stream []byte) *wsframe.Reader {
+	return wsframe.NewReader(bytes.NewReader(stream), nil, limit)
+}
+
+func TestTheStreamMayEndBetweenMessagesOnly(t *testing.T) {
+	long := string(noise(200))
+	message := server(nil).frame(wsframe.Text, "one").frame(wsframe.Fin|wsframe.Ping, "ping").
+		frame(wsframe.Continuation, long).frame(wsframe.Fin|wsframe.Continuation, "")
+	stream := server(nil).frame(wsframe.Fin|wsframe.Binary, "first")
+	ends := map[int]bool{0: true, len(stream): true, len(stream) + len(message): true}
+	stream = append(stream, message...)
+	ends[len(stream)+2] = true
+	stream = stream.frame(wsframe.Fin|wsframe.Close, "")
+	for n := range len(stream) + 1 {
+		want := io.ErrUnexpectedEOF
+		if ends[n] {
+			want = io.EOF
+		}
+		if _, err := readAll(reader(stream[:n])); err != want {
+			t.Errorf("%d bytes of %d: %v, want %v", n, len(stream), err, want)
+		}
+	}
+}
+
+// Only an end is told by where it comes.
+func TestErrorsOfTheSourceAreHandedOn(t *testing.T) {
+	errBroken := errors.New("broken")
+	stream := server(nil).frame(wsframe.Binary, "one").frame(wsframe.Fin|wsframe.Continuation, string(noise(200)))
+	for n := range len(stream) + 1 {
+		src := io.MultiReader(bytes.NewReader(stream[:n]), errReader{errBroken})
+		if _, err := readAll(wsframe.NewReader(src, nil, limit)); err != errBroken {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
