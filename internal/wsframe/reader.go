@@ -49,6 +49,7 @@ type Reader struct {
 
 	buf  []byte // of which buf[r:w] waits to be parsed
 	r, w int
+	err  error            // of src; what buf has comes first
 	big  *[bigBuffer]byte // borrowed; nil while buf is small or longer than it
 	full bool             // the last Read had more to give, or so it seems
 
@@ -71,7 +72,7 @@ func NewReader(src io.Reader, ahead []byte, limit int) *Reader {
 
 // Next returns the next message or control frame: its opcode and payload, which
 // is valid until the next call. The end of the stream is io.EOF, or
-// io.ErrUnexpectedEOF within a frame or a message.
+// io.ErrUnexpectedEOF within a frame or a message. No call may follow an error.
 func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 	if r.message == 0 {
 		r.parts = nil
@@ -160,18 +161,19 @@ func (r *Reader) take(n int) ([]byte, error) {
 // peek returns the next n bytes and leaves them where they are.
 func (r *Reader) peek(n int) ([]byte, error) {
 	for empty := 0; r.w-r.r < n; {
+		switch {
+		case r.err != nil:
+			return nil, r.err
+		case empty == maxEmptyReads:
+			return nil, io.ErrNoProgress
+		}
 		r.room(n)
-		m, err := r.src.Read(r.buf[r.w:])
+		var m int
+		m, r.err = r.src.Read(r.buf[r.w:])
 		r.full = m == len(r.buf)-r.w
 		r.w += m
 		if empty++; m > 0 {
 			empty = 0
-		}
-		switch {
-		case err != nil && r.w-r.r < n:
-			return nil, err
-		case empty == maxEmptyReads:
-			return nil, io.ErrNoProgress
 		}
 	}
 	return r.buf[r.r : r.r+n], nil

@@ -74,3 +74,49 @@ func TestErrorsOfTheSourceAreHandedOn(t *testing.T) {
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+// reads is a source that is one step a Read: bytes, which have to fit, an error,
+// or both. It notes how much it was offered room for.
+type reads struct {
+	steps []step
+	room  []int
+}
+
+type step struct {
+	data []byte
+	err  error
+}
+
+func (s *reads) Read(p []byte) (int, error) {
+	s.room = append(s.room, len(p))
+	if len(s.steps) == 0 {
+		return 0, io.EOF
+	}
+	next := &s.steps[0]
+	n := copy(p, next.data)
+	if next.data = next.data[n:]; len(next.data) > 0 {
+		return n, nil // the rest and the error come later
+	}
+	err := next.err
+	s.steps = s.steps[1:]
+	return n, err
+}
+
+// An error that comes with data counts once the data is used up, whatever the
+// source says when it is asked again.
+func TestAnErrorWithDataIsNotForgotten(t *testing.T) {
+	errBroken := errors.New("broken")
+	stream := server(nil).frame(wsframe.Fin|wsframe.Text, "one").frame(wsframe.Fin|wsframe.Text, "two")
+	later := server(nil).frame(wsframe.Fin|wsframe.Text, "three")
+	for n := range len(stream) + 1 {
+		src := &reads{steps: []step{{stream[:n], errBroken}, {stream[n:], nil}, {later, nil}}}
+		r := wsframe.NewReader(src, nil, limit)
+		items, err := readAll(r)
+		if want := n / 5; len(items) != want || err != errBroken {
+			t.Errorf("%d bytes and an error: %v, %v", n, items, err)
+		}
+		if len(src.room) != 1 {
+			t.Errorf("%d bytes and an error: read %d times", n, len(src.room))
+		}
+	}
+}
