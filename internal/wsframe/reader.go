@@ -51,7 +51,6 @@ type Reader struct {
 	r, w int
 	err  error            // of src; what buf has comes first
 	big  *[bigBuffer]byte // borrowed; nil while buf is small or longer than it
-	full bool             // the last Read had more to give, or so it seems
 
 	message byte   // opcode of a message whose fragments are coming; 0 if none
 	parts   []byte // those that have come
@@ -144,7 +143,7 @@ func (r *Reader) header() (first byte, n int, err error) {
 			length = binary.BigEndian.Uint64(head[2:])
 		}
 	}
-	if opcode < Close && (length > uint64(r.max) || len(r.parts)+int(length) > r.max) {
+	if opcode < Close && length > uint64(r.max-len(r.parts)) {
 		return 0, 0, &Error{CloseTooBig, fmt.Sprintf("message of more than %d bytes", r.max)}
 	}
 	r.r += size
@@ -170,7 +169,6 @@ func (r *Reader) peek(n int) ([]byte, error) {
 		r.room(n)
 		var m int
 		m, r.err = r.src.Read(r.buf[r.w:])
-		r.full = m == len(r.buf)-r.w
 		r.w += m
 		if empty++; m > 0 {
 			empty = 0
@@ -179,23 +177,25 @@ func (r *Reader) peek(n int) ([]byte, error) {
 	return r.buf[r.r : r.r+n], nil
 }
 
-// room makes room in buf for what is missing of n bytes.
+// room makes room in buf for some of what is missing of n bytes.
 func (r *Reader) room(n int) {
 	have := r.buf[r.r:r.w]
 	switch {
-	case len(have) == 0 && !r.full && n <= smallBuffer:
+	case len(have) == 0 && n <= smallBuffer:
 		r.shrink() // there is nothing to do but wait
-	case r.r+n <= len(r.buf) && r.w < len(r.buf):
+	case r.r+n <= len(r.buf):
 		return
-	case n <= len(r.buf) && (r.big != nil || !r.full):
-		copy(r.buf, have)
-	case r.big == nil && n <= bigBuffer:
+	case r.big == nil && len(have) < bigBuffer:
 		big := bigBuffers.Get().(*[bigBuffer]byte)
 		copy(big[:], have)
 		r.buf, r.big = big[:], big
+	case r.r > 0:
+		copy(r.buf, have)
+	case r.w < len(r.buf):
+		return
 	default:
 		// The length is the peer's word, so memory follows what has come.
-		longer := make([]byte, min(n, max(2*len(have), 2*bigBuffer)))
+		longer := make([]byte, min(n, 2*len(have)))
 		copy(longer, have)
 		r.shrink()
 		r.buf = longer

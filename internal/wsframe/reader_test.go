@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/nlsgo/nls/internal/wsframe"
@@ -117,6 +118,61 @@ func TestAnErrorWithDataIsNotForgotten(t *testing.T) {
 		}
 		if len(src.room) != 1 {
 			t.Errorf("%d bytes and an error: read %d times", n, len(src.room))
+		}
+	}
+}
+
+// What a source is offered room for is the memory that a Reader holds while it
+// waits, or more.
+func TestALongBufferIsHeldOnlyWhileItIsFilled(t *testing.T) {
+	const small, big = 1 << 10, 64 << 10
+	type lengths []int
+	for _, test := range []struct {
+		name     string
+		messages []int // each comes in as few reads as it fits
+	}{
+		{"nothing", nil},
+		{"short", lengths{100}},
+		{"just fits", lengths{small - 4}},
+		{"just does not", lengths{small - 3}},
+		{"several", lengths{8000, 8000, 8000}},
+		{"a frame of the service", lengths{65535}},
+		{"as long as the buffer", lengths{big}},
+		{"fills the buffer with its header", lengths{big - 4}},
+		{"longer", lengths{big + 1}},
+		{"much longer", lengths{300_000}},
+		{"the longest", lengths{limit}},
+		{"long and short", lengths{300_000, 8000, 100, 300_000}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			src := &reads{}
+			for _, n := range test.messages {
+				src.steps = append(src.steps, step{server(nil).frame(wsframe.Fin|wsframe.Binary, string(noise(n))), nil})
+			}
+			r := wsframe.NewReader(src, nil, limit)
+			for range test.messages {
+				if _, _, err := r.Next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			src.room = nil
+			if _, _, err := r.Next(); err != io.EOF || src.room[0] > small {
+				t.Errorf("it waits with room for %d bytes, and %v", src.room, err)
+			}
+		})
+	}
+}
+
+// The length is the peer's word. Memory follows what has come.
+func TestAnnouncedBytesCostNothing(t *testing.T) {
+	for _, come := range []int{0, 1, 1000, 64 << 10, 100_000, 300_000} {
+		stream := wsframe.AppendHeader(nil, wsframe.Fin|wsframe.Binary, limit)
+		src := &reads{steps: []step{{append(stream, make([]byte, come)...), nil}}}
+		if _, err := readAll(wsframe.NewReader(src, nil, limit)); err != io.ErrUnexpectedEOF {
+			t.Fatal(err)
+		}
+		if most := slices.Max(src.room); most > max(64<<10, come) {
+			t.Errorf("room for %d bytes when %d had come", most, come)
 		}
 	}
 }
