@@ -1,6 +1,7 @@
 package wsframe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ type Reader struct {
 	src io.Reader
 	max int // the longest message
 
-	buf  []byte // of which buf[r:w] waits to be parsed
+	buf  []byte // of which buf[r:w] waits to be parsed; at first what was read ahead
 	r, w int
 	err  error            // of src; what buf has comes first
 	big  *[bigBuffer]byte // borrowed; nil while buf is small or longer than it
@@ -60,13 +61,7 @@ type Reader struct {
 // NewReader returns a Reader of src, of which ahead has been read already. A
 // message that is longer than limit is an *Error.
 func NewReader(src io.Reader, ahead []byte, limit int) *Reader {
-	r := &Reader{src: src, max: limit}
-	r.buf = r.small[:]
-	if len(ahead) > len(r.buf) {
-		r.buf = make([]byte, len(ahead))
-	}
-	r.w = copy(r.buf, ahead)
-	return r
+	return &Reader{src: src, max: limit, buf: bytes.Clone(ahead), w: len(ahead)}
 }
 
 // Next returns the next message or control frame: its opcode and payload, which

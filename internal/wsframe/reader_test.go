@@ -410,9 +410,17 @@ func TestASourceMayReturnNothingButNotForever(t *testing.T) {
 		if n > 0 {
 			empty--
 		}
-		if err != io.ErrNoProgress || empty > 101 {
+		if err != io.ErrNoProgress || empty != 100 {
 			t.Errorf("%d bytes: %v after %d reads of nothing", n, err, empty)
 		}
+	}
+}
+
+// What peers and logs see.
+func TestCloseCodesAreThoseOfTheRFC(t *testing.T) {
+	got := []int{wsframe.CloseNormal, wsframe.CloseProtocol, wsframe.CloseNoStatus, wsframe.CloseTooBig}
+	if want := []int{1000, 1002, 1005, 1009}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
