@@ -37,6 +37,14 @@ var receivers = []struct {
 			return err
 		}
 	}},
+	{"nls-kept", func(c net.Conn) func() error { // as gorilla's messages are
+		r := wsframe.NewReader(c, nil, 1<<20)
+		return func() error {
+			_, data, err := r.Next()
+			kept = bytes.Clone(data)
+			return err
+		}
+	}},
 	{"gorilla", func(c net.Conn) func() error {
 		conn := upgrade(c)
 		return func() error {
@@ -58,6 +66,8 @@ var receivers = []struct {
 		}
 	}},
 }
+
+var kept []byte
 
 // BenchmarkReceive is what a message costs the receiver: the time, and with
 // cpu-ns/op the work of this process, of which the sender is none.
