@@ -1,8 +1,6 @@
 package session
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,9 +39,7 @@ func TestHowLongAGateHolds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := gate{limit: 10}
 				g.take(c.taken)
-				begin, abort, done := time.Now(), make(chan struct{}), make(chan struct{})
-				var log []string
-				note := func(what string) { log = append(log, fmt.Sprint(what, "@", time.Since(begin))) }
+				log, abort, done := newDiary(), make(chan struct{}), make(chan struct{})
 				if c.abort < 0 {
 					close(abort)
 				}
@@ -51,23 +47,23 @@ func TestHowLongAGateHolds(t *testing.T) {
 					defer close(done)
 					g.wait(abort, func(stalled bool) {
 						if stalled {
-							note("stall")
+							log.now("stall")
 						} else {
-							note("go")
+							log.now("go")
 						}
 					})
-					note("back")
+					log.now("back")
 				}()
 				for _, n := range c.gives {
 					time.Sleep(time.Second)
 					g.give(n)
 				}
 				if c.abort > 0 {
-					time.Sleep(c.abort - time.Since(begin))
+					log.till(c.abort)
 					close(abort)
 				}
 				<-done
-				if got := strings.Join(log, " "); got != c.want {
+				if got := log.String(); got != c.want {
 					t.Errorf("%s, want %s", got, c.want)
 				}
 			})

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,17 +17,16 @@ func (p parcel) size() int { return int(p) }
 // counter is a queue that notes what it does.
 type counter struct {
 	*queue[parcel]
-	mu  sync.Mutex
-	log []string
-	on  map[parcel]func()
+	*diary
+	on map[parcel]func()
 }
 
 func newCounter() *counter {
-	c := &counter{on: map[parcel]func(){}}
+	c := &counter{diary: newDiary(), on: map[parcel]func(){}}
 	c.queue = &queue[parcel]{
 		gate: gate{limit: 1 << 20}, base: time.Now(),
 		run: func(p parcel) {
-			c.note(p)
+			c.note("%d", p)
 			if f := c.on[p]; f != nil {
 				f()
 			}
@@ -38,18 +35,6 @@ func newCounter() *counter {
 		last:   func() { c.note("last") },
 	}
 	return c
-}
-
-func (c *counter) note(what any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.log = append(c.log, fmt.Sprint(what))
-}
-
-func (c *counter) seen() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return strings.Join(c.log, " ")
 }
 
 // put pushes items and starts the dispatcher if the queue asks for one.
@@ -135,7 +120,7 @@ func TestWhatTheQueueRuns(t *testing.T) {
 				}
 				c.do(q)
 				synctest.Wait()
-				if got := q.seen(); got != c.want {
+				if got := q.String(); got != c.want {
 					t.Errorf("it ran %s, want %s", got, c.want)
 				}
 				if w, p := q.waiting.Load(), q.pending.Load(); w != 0 || p != 0 {
@@ -162,7 +147,7 @@ func TestExitedMayDiscardTheRest(t *testing.T) {
 		c.put(1, 2, 3)
 		c.end()
 		synctest.Wait()
-		if got := c.seen(); got != "1 exited last" {
+		if got := c.String(); got != "1 exited last" {
 			t.Errorf("it ran %s", got)
 		}
 		if w, p := c.waiting.Load(), c.pending.Load(); w != 0 || p != 0 {
@@ -190,7 +175,7 @@ func TestWhoHasToDispatch(t *testing.T) {
 	c.dispatch()
 	step("second close", c.close(), false)
 	step("push after close", c.push(5), false)
-	if got := c.seen(); got != "1 2 3 4 last" {
+	if got := c.String(); got != "1 2 3 4 last" {
 		t.Errorf("it ran %s", got)
 	}
 	c = newCounter()
@@ -211,59 +196,5 @@ func TestWhatWaitsIsCountedUntilItHasRun(t *testing.T) {
 	c.dispatch()
 	if want := []string{"3 60", "2 50", "1 30"}; !slices.Equal(got, want) {
 		t.Errorf("while they run: %q, want %q", got, want)
-	}
-}
-
-// What the queue knows of the item that runs is for those who wait for it.
-func TestRunningSince(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCounter()
-		for _, p := range []parcel{1, 2} { // the first begins with the queue
-			c.on[p] = func() {
-				if begin := time.Now(); !c.runningSince().Equal(begin) {
-					t.Errorf("%d runs since %v, want %v", p, c.runningSince(), begin)
-				}
-				time.Sleep(time.Second)
-			}
-		}
-		c.on[3] = runtime.Goexit
-		c.exited = func() {
-			if !c.runningSince().Equal(time.Now()) {
-				t.Error("the item that exits does not run in exited")
-			}
-		}
-		last := make(chan struct{})
-		c.last = func() {
-			if !c.runningSince().IsZero() {
-				t.Error("an item runs in last")
-			}
-			close(last)
-		}
-		c.put(1, 2, 3)
-		c.end()
-		<-last
-	})
-}
-
-// A panic of user code is not the queue's: it ends the program.
-func TestAPanicIsNoExit(t *testing.T) {
-	for _, in := range []string{"run", "last"} {
-		t.Run(in, func(t *testing.T) {
-			c := newCounter()
-			c.on[1] = func() { panic(in) }
-			if in == "last" {
-				c.last = func() { panic(in) }
-				c.close()
-			} else {
-				c.push(1)
-				c.push(2)
-			}
-			defer func() {
-				if r := recover(); r != in || strings.Contains(c.seen(), "exited") || strings.Contains(c.seen(), "2") {
-					t.Errorf("recovered %v, it ran %s", r, c.seen())
-				}
-			}()
-			c.dispatch()
-		})
 	}
 }
