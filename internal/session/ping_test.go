@@ -30,8 +30,9 @@ func (c *clock) begins() {
 }
 
 func (c *clock) writes() {
-	c.writing()
-	if rtt := c.rtt.Load(); rtt > 0 {
+	if !c.writing() {
+		c.now("no more")
+	} else if rtt := c.rtt.Load(); rtt > 0 {
 		time.AfterFunc(time.Duration(rtt), c.hears)
 	}
 }
@@ -112,7 +113,8 @@ func TestThePingClock(t *testing.T) {
 		{name: "a pong after stop", steps: []tick{{9, (*clock).ends}, {10, (*clock).hears}}, want: "ask@8s pong after 2s@10s"},
 		{name: "the end of a stall after stop", steps: []tick{{9, (*clock).fills}, {10, (*clock).ends}, {11, (*clock).drains}}, want: "ask@8s"},
 		{name: "a ping that is written after stop", steps: []tick{{1, hold}, {9, (*clock).ends}, {10, (*clock).writes}, {11, (*clock).wrote}},
-			want: "ask@8s"},
+			want: "ask@8s no more@10s"},
+		{name: "a ping that nobody asked for", steps: []tick{{5, (*clock).writes}}, want: "no more@5s ask@8s fail@13s"},
 		{name: "start after stop", steps: []tick{{1, (*clock).ends}, {2, (*clock).begins}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
