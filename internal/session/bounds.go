@@ -81,7 +81,11 @@ func (c *bounds) stop() bound {
 	defer c.mu.Unlock()
 	b := c.running
 	if b.limit > 0 {
-		b.used = time.Since(c.begin)
+		now := time.Now()
+		if !c.full.IsZero() {
+			now = c.full // it stands still since then
+		}
+		b.used = now.Sub(c.begin)
 	}
 	c.stopLocked()
 	return b

@@ -100,7 +100,7 @@ func (c *conn) unlock() {
 	for {
 		c.controls.write()
 		<-c.writing
-		if !c.controls.waiting.Load() {
+		if !c.controls.waiting.Load() || c.closing.Load() {
 			return
 		}
 		select {

@@ -189,7 +189,7 @@ func (o *outcome) setDelivered() {
 func (o *outcome) settle() (cause error, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.delivered = true
+	o.result, o.delivered = true, true
 	return o.cause, o.silent
 }
 
