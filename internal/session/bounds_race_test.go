@@ -43,11 +43,13 @@ func TestATimerOfABoundThatIsGoneEndsNoOther(t *testing.T) {
 func TestABoundPassesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTimeline()
-		l.expire = func(b bound, ours bool) {
-			if left := l.stop(); left != (bound{}) { // and no lock is held
-				t.Errorf("%+v still runs", left)
+		l.expire = func(b bound, ours bool) func() {
+			return func() {
+				if left := l.stop(); left != (bound{}) { // and no lock is held
+					t.Errorf("%+v still runs", left)
+				}
+				l.now("%v", b.timeout)
 			}
-			l.now("%v", b.timeout)
 		}
 		l.start(seconds(10, errA))
 		time.Sleep(10 * time.Second)
@@ -64,7 +66,10 @@ func TestABoundPassesOnce(t *testing.T) {
 func TestBoundsAreForConcurrentUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTimeline()
-		l.expire = func(bound, bool) { t.Error("it ended though messages came") }
+		l.expire = func(bound, bool) func() {
+			t.Error("it ended though messages came")
+			return doNothing
+		}
 		l.start(silence(10, errA))
 		done := make(chan struct{})
 		for _, f := range []func(){l.message, func() { l.startFirst(seconds(1, errB)) }, l.stopStart, l.fire} {

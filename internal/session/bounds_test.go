@@ -24,7 +24,7 @@ func newTimeline() *timeline {
 		}
 		return time.Time{}
 	}}
-	l.expire = func(b bound, ours bool) {
+	l.expire = func(b bound, ours bool) func() {
 		who := "service"
 		if ours {
 			who = "callback"
@@ -33,6 +33,7 @@ func newTimeline() *timeline {
 			who += " of Start"
 		}
 		l.now("%s: %v", who, b.timeout)
+		return doNothing
 	}
 	return l
 }

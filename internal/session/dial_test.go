@@ -50,7 +50,7 @@ func newDialing(t *testing.T, answer func(*http.Request, io.Writer)) *dialing {
 	d := &dialing{peer: far, served: make(chan struct{})}
 	d.dialer = &dialer{
 		url: NewSecret("ws://gateway.example:1234/ws/v1?token=t0ken"), token: "s3cret",
-		redact: func(s string) string { return strings.NewReplacer("s3cret", "***", "t0ken", "***").Replace(s) },
+		secrets: []string{"s3cret", "t0ken"},
 		cfg: &Config{
 			WriteTimeout: time.Second,
 			NetDialContext: func(_ context.Context, network, addr string) (net.Conn, error) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,9 +34,7 @@ func (c *parts) Read(p []byte) (int, error) {
 func (c *parts) SetReadDeadline(t time.Time) error { c.deadline = t; return nil }
 
 func newUpgrading(t *testing.T, c net.Conn) *upgrading {
-	u := &upgrading{Conn: c, raw: c, ctx: t.Context(), status: new(atomic.Int32)}
-	u.begin(httptrace.GotConnInfo{})
-	return u
+	return &upgrading{Conn: c, raw: c, ctx: t.Context(), status: new(atomic.Int32)}
 }
 
 // handedOut is what u hands out until its header is complete, in reads of n bytes.
@@ -135,20 +132,6 @@ func TestTheStatusOfAnAnswer(t *testing.T) {
 	}
 }
 
-// What a proxy says is no answer of the gateway, and what it stands for is not
-// cut.
-func TestNothingIsCutBeforeTheGatewayAnswers(t *testing.T) {
-	c := &parts{left: []string{"HTTP/1.1 403 of a proxy\r\n\r\nand more"}}
-	u := &upgrading{Conn: c, raw: c, ctx: t.Context(), status: new(atomic.Int32)}
-	p := make([]byte, 100)
-	if n, err := u.Read(p); string(p[:n]) != "HTTP/1.1 403 of a proxy\r\n\r\nand more" || err != nil {
-		t.Errorf("%q, %v", p[:n], err)
-	}
-	if u.answered || u.status.Load() != 0 || len(u.ahead) > 0 {
-		t.Errorf("answered %v, status %d, %q ahead", u.answered, u.status.Load(), u.ahead)
-	}
-}
-
 func TestWhetherThereWasAnAnswer(t *testing.T) {
 	u := newUpgrading(t, &parts{})
 	if n, err := u.Read(make([]byte, 10)); n != 0 || err != io.EOF || u.answered {
@@ -157,11 +140,6 @@ func TestWhetherThereWasAnAnswer(t *testing.T) {
 	u = newUpgrading(t, &parts{left: []string{"H"}})
 	if n, err := u.Read(make([]byte, 10)); n != 1 || err != nil || !u.answered {
 		t.Errorf("%d, %v, answered %v", n, err, u.answered)
-	}
-	broken := errors.New("no TLS")
-	u.err = broken
-	if n, err := u.Write([]byte("x")); n != 0 || err != broken {
-		t.Errorf("Write = %d, %v", n, err)
 	}
 }
 

@@ -39,10 +39,12 @@ func newCounter() *counter {
 
 // put pushes items and starts the dispatcher if the queue asks for one.
 func (c *counter) put(items ...parcel) {
+	dispatch := false
 	for _, p := range items {
-		if c.push(p) {
-			go c.dispatch()
-		}
+		dispatch = c.push(p) || dispatch
+	}
+	if dispatch { // all of them are there
+		go c.dispatch()
 	}
 }
 
