@@ -42,7 +42,7 @@ func (o *connecting) connect(ctx context.Context) error {
 	}
 	if !o.outcome.begin() { // it ended while nobody could see the connection
 		c.abort()
-		o.serve()
+		a.serve()
 		o.wrapUp()
 		return nil
 	}
@@ -53,7 +53,7 @@ func (o *connecting) connect(ctx context.Context) error {
 	if o.p.PingInterval > 0 {
 		c.startPings(newPinger(o.p.PingInterval, o.p.PingTimeout))
 	}
-	o.serve()
+	a.serve()
 	switch {
 	case err == nil:
 	case a.parked != nil:
@@ -62,13 +62,6 @@ func (o *connecting) connect(ctx context.Context) error {
 		_ = writeFailed(o.Task, err)
 	}
 	return nil
-}
-
-// serve starts the reader, which runs already where the connection has waited.
-func (o *connecting) serve() {
-	if o.a.parked == nil {
-		o.a.conn.serve()
-	}
 }
 
 // writeFirst writes the first directive. Nobody else writes yet.
@@ -116,6 +109,17 @@ type dialed struct {
 	failure any  // user code has panicked with it
 }
 
+// get does what the user code has done.
+func (r dialed) get() (*conn, error) {
+	switch {
+	case r.exited:
+		runtime.Goexit()
+	case r.failure != nil:
+		panic(r.failure)
+	}
+	return r.conn, r.err
+}
+
 // dial dials. A panic or an exit of user code becomes one of Start, where the
 // caller can see it.
 func (o *connecting) dial(ctx context.Context) (*conn, error) {
@@ -125,13 +129,7 @@ func (o *connecting) dial(ctx context.Context) (*conn, error) {
 	go o.run(ctx)
 	select {
 	case r := <-o.result:
-		switch {
-		case r.exited:
-			runtime.Goexit()
-		case r.failure != nil:
-			panic(r.failure)
-		}
-		return r.conn, r.err
+		return r.get()
 	case <-o.outcome.over:
 		return nil, o.outcome.err()
 	}

@@ -68,7 +68,7 @@ func (r *delivering) last() {
 	if r.next(0) {
 		r.part(a.conn)
 	}
-	if r.outcome.begun() {
+	if r.outcome.begun.Load() {
 		r.tell(a)
 	}
 	r.bounds.stop()

@@ -29,11 +29,11 @@ type outcome struct {
 	cut   chan struct{} // closed when a bound or a context has ended what was left to do
 	done  chan struct{} // closed when the phase becomes ended
 
-	now atomic.Int32 // the phase; written with mu held
+	now   atomic.Int32 // the phase; written with mu held, as is
+	begun atomic.Bool  // the first directive may have been sent: there is a session, and an end to tell of
 
 	mu        sync.Mutex // never held over I/O or user code
 	cause     error      // nil while the task runs and when it completed
-	isBegun   bool       // the first directive may have been sent: there is a session, and an end to tell of
 	isReady   bool
 	cutAt     time.Time // when cut was closed
 	result    bool      // the callback of the result has been called
@@ -68,16 +68,9 @@ func (o *outcome) begin() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.phase() < closing {
-		o.isBegun = true
+		o.begun.Store(true)
 	}
 	return o.phase() < closing
-}
-
-// begun reports whether there was a session.
-func (o *outcome) begun() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.isBegun
 }
 
 // setReady lets Start return nil. It does nothing after a failure.
@@ -96,15 +89,7 @@ func (o *outcome) setReady() {
 
 // complete notes that the service has completed the task. It reports whether
 // that was the end.
-func (o *outcome) complete() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.phase() >= closing {
-		return false
-	}
-	o.close()
-	return true
-}
+func (o *outcome) complete() bool { return o.fail(func() error { return nil }) }
 
 // fail ends the task with what explain returns, which is called once at most and
 // with mu held. It reports whether that was the first cause.
@@ -133,7 +118,10 @@ func (o *outcome) end(ofStart bool, explain func() error) bool {
 		o.cause = explain()
 	}
 	o.close()
-	o.setCut()
+	if o.cutAt.IsZero() {
+		o.cutAt = time.Now()
+		close(o.cut) // frees who waits for the end
+	}
 	return true
 }
 
@@ -158,14 +146,6 @@ func (o *outcome) close() {
 	if o.phase() < closing {
 		o.set(closing)
 		close(o.over)
-	}
-}
-
-// setCut frees who waits for the end. The caller holds mu.
-func (o *outcome) setCut() {
-	if o.cutAt.IsZero() {
-		o.cutAt = time.Now()
-		close(o.cut)
 	}
 }
 

@@ -9,15 +9,6 @@ import (
 
 var errFirst, errSecond, errThird = errors.New("first"), errors.New("second"), errors.New("third")
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // look is what callers can see of o: its phase, cause and closed channels.
 func look(o *outcome) string {
 	names := []string{"starting", "answered", "started", "stopping", "closing", "ended"}

@@ -3,8 +3,6 @@ package session
 import (
 	"bytes"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
@@ -14,19 +12,11 @@ import (
 // noTask is the id that the service puts where it knows of no task (protocol §1.3).
 const noTask = "00000000000000000000000000000000"
 
-// statusIdleTimeout is the status of a connection on which nothing was sent for
-// too long, among others.
-const statusIdleTimeout = 40000004
-
-// statusAccessDenied is the status of a refused token, among others.
-const statusAccessDenied = 40000001
-
 // receiving owns the connection of an attempt: what the service says there
 // becomes deliveries.
 type receiving struct {
 	*Task
-	a     *attempt
-	heard atomic.Bool // the service has said something that is no refusal
+	a *attempt
 }
 
 // wait holds the reader while a queue is full. It reports whether to read on.
@@ -62,18 +52,17 @@ func (r *receiving) receive(_ *conn, opcode byte, data []byte) (then func(), on 
 		r.watch.later(func() { r.watch.frame("nls: receive", opcode, data, r.a.redact) })
 	}
 	if opcode == wsframe.Text {
-		if dispatch, on := r.text(data); dispatch {
-			return r.dispatch, on
-		} else {
-			return doNothing, on
+		dispatch, on := r.text(data)
+		if then = doNothing; dispatch {
+			then = r.dispatch
 		}
+		return then, on
 	}
 	r.observe(Message{Namespace: r.p.Namespace, TaskID: r.a.id, Size: len(data)})
 	if r.outcome.phase() >= closing {
 		return nil, false
 	}
-	dispatch := r.accept(true)
-	if r.queue.push(&Delivery{Kind: KindData, TaskID: r.a.id, Data: data}) || dispatch {
+	if dispatch := r.accept(true); r.queue.push(&Delivery{Kind: KindData, TaskID: r.a.id, Data: data}) || dispatch {
 		go r.queue.dispatch()
 	}
 	return nil, true
@@ -100,7 +89,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 		r.watch.warn("nls: message skipped", "err", err, "task_id", r.a.id)
 		return false, true
 	}
-	if r.idled(e) {
+	if r.a.idled(e, r.outcome.phase()) {
 		r.a.isStale()
 		return false, false
 	}
@@ -126,7 +115,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 func (r *receiving) event(ev *Event) (dispatch, on bool) {
 	switch {
 	case ev.Name == "TaskFailed":
-		if r.refuses(ev) {
+		if r.a.refuses(ev, r.outcome.phase()) {
 			r.a.refused <- ev
 			return false, false
 		}
@@ -155,7 +144,7 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 	if result && r.stats.firstResult.Load() == 0 {
 		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
 	}
-	first := !r.heard.Swap(true)
+	first := !r.a.heard.Swap(true)
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
 
@@ -174,9 +163,7 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 		return false
 	}
 	if p := r.p.Pool; p != nil && p.reuse && !failed {
-		k := &parked{pool: p, conn: r.a.conn, token: r.a.token, reused: true}
-		k.conn.handTo(k)
-		r.parking.Store(k)
+		r.parking.Store(p.adopt(r.a))
 	}
 	r.bounds.answer(true)
 	dispatch = r.accept(true)
@@ -184,32 +171,12 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 	return r.queue.close() || dispatch
 }
 
-// refuses reports whether ev, the first thing that the gateway says, refuses the
-// token, and Start will try another.
-func (r *receiving) refuses(ev *Event) bool {
-	text := strings.ToLower(ev.StatusText)
-	return ev.Status == statusAccessDenied && (strings.Contains(text, "token") || strings.Contains(text, "authorization")) &&
-		r.a.number == 1 && !r.heard.Load() && r.outcome.phase() == starting
-}
-
-// idled reports whether e, the first thing that is heard of a connection that
-// waited, says that it has waited for too long.
-func (r *receiving) idled(e wire.Event) bool {
-	return r.mayRedial() && e.Name == "TaskFailed" && e.Status == statusIdleTimeout && e.TaskID != r.a.id
-}
-
-// mayRedial reports whether the connection waited for this Start, and the service
-// has not said anything yet.
-func (r *receiving) mayRedial() bool {
-	return r.a.parked != nil && !r.heard.Load() && r.outcome.phase() == starting
-}
-
 // lost ends the task, whose connection has ended or cannot go on.
 func (r *receiving) lost(_ *conn, err error) {
 	if r.current.Load() != r.a {
 		return // it was refused
 	}
-	if r.mayRedial() {
+	if r.a.mayRedial(r.outcome.phase()) {
 		r.a.isStale()
 		return
 	}

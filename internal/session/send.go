@@ -29,18 +29,27 @@ func (t *Task) Send(name string, context any, payloads ...any) error {
 	if t == nil {
 		return ErrNotStarted
 	}
+	frames, err := encodeAll(t, name, context, payloads)
+	if err != nil {
+		return err
+	}
+	return sendText(t, false, name, frames...)
+}
+
+// encodeAll makes a directive of each payload, which has to fit a frame.
+func encodeAll(t *Task, name string, context any, payloads []any) ([][]byte, error) {
 	frames := make([][]byte, len(payloads))
 	for i, payload := range payloads {
 		frame, err := encode(t, name, payload, context)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(frame) > maxFrame {
-			return &EncodeError{"the directive is longer than a frame of 16 KiB"}
+			return nil, &EncodeError{"the directive is longer than a frame of 16 KiB"}
 		}
 		frames[i] = frame
 	}
-	return sendText(t, false, name, frames...)
+	return frames, nil
 }
 
 func sendText(t *Task, stop bool, name string, frames ...[]byte) error {

@@ -97,7 +97,7 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 		}
 		if err != nil {
 			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
-				a = o.secondAttempt()
+				a = o.next(2)
 				continue
 			} else if deadline, ok := ctx.Deadline(); r == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
 				<-ctx.Done() // the connection has the same deadline, and may have been first
@@ -115,7 +115,7 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 			return nil
 		case ev := <-a.refused:
 			if !o.refuse(a, ev) {
-				a = o.secondAttempt()
+				a = o.next(2)
 				continue
 			}
 		case <-a.stale:
@@ -133,20 +133,14 @@ func (o *opening) overBeforeReady() error {
 	if o.p.WaitDone {
 		return nil // its end is waited for
 	}
-	select {
-	case <-o.outcome.ready:
+	if isClosed(o.outcome.ready) {
 		return nil
-	default:
 	}
-	if err := waitEnd(context.Background(), o.Task, "Start"); err != nil {
-		return err
-	}
-	select {
-	case <-o.outcome.ready: // it completed right after its answer
-		return nil
-	default:
+	err := waitEnd(context.Background(), o.Task, "Start")
+	if err == nil && !isClosed(o.outcome.ready) { // else it completed right after its answer
 		return ErrCompleted // without having started
 	}
+	return err
 }
 
 // giveUp ends a task of which no session came to be, so that there is nothing to
@@ -160,9 +154,9 @@ func (o *opening) giveUp() error {
 	return o.outcome.err()
 }
 
-// secondAttempt is newAttempt with what has been encoded before.
-func (o *opening) secondAttempt() *attempt {
-	a, _ := newAttempt(o.Task, 2)
+// next is newAttempt with what has been encoded before.
+func (o *opening) next(number int) *attempt {
+	a, _ := newAttempt(o.Task, number)
 	return a
 }
 
@@ -179,8 +173,7 @@ func refusedBy(err error) *refusal {
 func (o *opening) again(a *attempt) *attempt {
 	o.mayBeStale = false
 	o.undo(a)
-	next, _ := newAttempt(o.Task, a.number) // has been encoded before
-	return next
+	return o.next(a.number)
 }
 
 // undo ends the attempt a, and gives the bound of Start its turn again.

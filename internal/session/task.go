@@ -31,11 +31,14 @@ type Task struct {
 	failed   *Event                  // the TaskFailed that ended the task; guarded by outcome
 	dispatch func()                  // queue.dispatch
 
-	stats struct {
-		begin          time.Time // when the first directive was sent
-		firstResult    atomic.Int64
-		sent, received atomic.Int64 // bytes
-	}
+	stats stats
+}
+
+// stats is what the Summary of a task has.
+type stats struct {
+	begin          time.Time // when the first directive was sent
+	firstResult    atomic.Int64
+	sent, received atomic.Int64 // bytes
 }
 
 func newTask(cfg *Config, p Params) *Task {
