@@ -82,9 +82,7 @@ func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 		}
 		opcode, final := first&0x0f, first&Fin != 0
 		switch {
-		case opcode >= Close:
-			return opcode, payload, nil
-		case opcode != Continuation && final:
+		case opcode != Continuation && final: // control frames always are
 			return opcode, payload, nil
 		case opcode != Continuation:
 			r.message = opcode
