@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -14,14 +15,23 @@ type AudioSender interface {
 	SendAudio(data []byte) error
 }
 
-// PumpOptions configures Pump.
+// PumpOptions configures Pump. It has the pace of the audio:
+//
+// A file, whose Reads return at once, is sent as fast as it plays, times Speed,
+// give or take half a second.
+// A live source, whose Reads block until there is audio, sets the pace itself,
+// also when its clock is faster than this one. What a stall of the source or of
+// the network has held up is made up for by sending a quarter faster until
+// nothing waits. Nothing is sent in bursts, which the service refuses.
 type PumpOptions struct {
 	// BytesPerSecond is the rate at which the audio plays. Zero means 32000,
 	// 16-bit mono at DefaultSampleRate; in Recognize and Transcribe it means the
-	// rate of the Params, and no pacing for compressed formats.
+	// rate of the Params and, for compressed formats, 40000: 320 kbit/s, above
+	// what such audio has, so that it is sent faster than it plays.
 	BytesPerSecond int
 
-	// ChunkSize in bytes. Zero means 100 ms of audio.
+	// ChunkSize in bytes, at most 16 MiB. Zero means 100 ms of audio, at most
+	// 16 KiB.
 	ChunkSize int
 
 	// Speed is how much faster than it plays the audio may be sent. Zero means
@@ -30,60 +40,227 @@ type PumpOptions struct {
 	Speed float64
 }
 
-// maxCatchUp bounds how far Pump runs ahead after src has kept it waiting, since
-// the service refuses bursts (protocol §7.2, 41040202).
-const maxCatchUp = time.Second
+const (
+	compressedRate = 40000 // bytes per second
+
+	maxChunk     = 16 << 20
+	defaultChunk = 16 << 10 // at most: SendAudio cuts what is longer
+)
+
+// check refuses options that Pump cannot follow.
+func (o PumpOptions) check() error {
+	switch {
+	case o.BytesPerSecond < 0:
+		return &ParamError{"BytesPerSecond", o.BytesPerSecond, "must not be negative"}
+	case o.ChunkSize < 0 || o.ChunkSize > maxChunk:
+		return &ParamError{"ChunkSize", o.ChunkSize, "must be from 0 to 16 MiB"}
+	case math.IsNaN(o.Speed):
+		return &ParamError{"Speed", o.Speed, "must be a number"}
+	}
+	return nil
+}
+
+// settleTime is how long a call that is over waits for a Read or Write that is
+// under way. One that waits for nobody is done by then, and with it the call's
+// use of what is the caller's.
+const settleTime = 30 * time.Millisecond
 
 // Pump reads src to EOF and sends it to dst in chunks of equal size, the last
 // one excepted. It returns the bytes sent and the first error, nil at EOF and
-// when the service completed the task by itself. The end of ctx stops it between
-// two chunks; it cannot interrupt a Read. It allocates one buffer.
+// when the service completed the task by itself. An error of src, its own
+// io.ErrUnexpectedEOF among them, is returned once what came before is sent. A
+// hundred Reads in a row without data or error are io.ErrNoProgress. It allocates
+// one buffer.
+//
+// The end of ctx ends Pump at once, unless SendAudio blocks, and so does the end
+// of the session if dst is a Recognizer or Transcriber, or has their method Done.
+// Neither can end a Read: one that does not return soon outlives Pump, on a
+// goroutine that ends with it. It may consume data of src that nobody gets.
 func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions) (int64, error) {
-	switch {
-	case opts.BytesPerSecond < 0:
-		return 0, &ParamError{"BytesPerSecond", opts.BytesPerSecond, "must not be negative"}
-	case opts.ChunkSize < 0:
-		return 0, &ParamError{"ChunkSize", opts.ChunkSize, "must not be negative"}
+	if err := opts.check(); err != nil {
+		return 0, err
 	}
 	rate := orDefault(opts.BytesPerSecond, 2*DefaultSampleRate)
-	buf := make([]byte, orDefault(opts.ChunkSize, max(rate/10&^1, 2)))
-	speed := orDefault(opts.Speed, 1)
+	buf := make([]byte, orDefault(opts.ChunkSize, min(max(rate/10&^1, 2), defaultChunk)))
+	pace := newPacer(rate, orDefault(opts.Speed, 1))
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // a Read that outlives Pump is the last one
+	p := pump{ctx: ctx, dst: dst}
+	if session, ok := dst.(interface{ Done() <-chan struct{} }); ok {
+		p.done = session.Done()
+	}
 
-	pace := time.NewTimer(0)
-	defer pace.Stop()
-	due := time.Now()
+	filled := make(chan chunk, 1)
 	for sent := int64(0); ; {
-		n, readErr := io.ReadFull(src, buf)
-		if n > 0 {
+		go fill(ctx, src, buf, filled)
+		c, err := wait(&p, filled)
+		if err != nil {
 			select {
-			case <-pace.C:
-			case <-ctx.Done():
+			case <-filled:
+			case <-time.After(settleTime):
 			}
-			if ctx.Err() != nil {
-				return sent, ctx.Err()
-			}
-			if err := dst.SendAudio(buf[:n]); errors.Is(err, ErrCompleted) {
-				return sent, nil
-			} else if err != nil {
-				return sent, err
-			}
-			sent += int64(n)
+			return sent, completed(err)
 		}
-		switch readErr {
+		if ctx.Err() != nil {
+			return sent, ctx.Err()
+		}
+		if c.n > 0 {
+			if d := pace.next(c.n, time.Now()); d > 0 {
+				timer.Reset(d)
+				if _, err := wait(&p, timer.C); err != nil {
+					return sent, completed(err)
+				}
+			}
+			if err := dst.SendAudio(buf[:c.n]); err != nil {
+				return sent, completed(err)
+			}
+			sent += int64(c.n)
+		}
+		switch c.err {
 		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
+		case io.EOF:
 			return sent, nil
 		default:
-			return sent, fmt.Errorf("nls: read audio: %w", readErr)
+			return sent, fmt.Errorf("nls: read audio: %w", c.err)
 		}
-		if speed > 0 {
-			due = due.Add(time.Duration(float64(n) / float64(rate) / speed * float64(time.Second)))
-			if earliest := time.Now().Add(-maxCatchUp); due.Before(earliest) {
-				due = earliest
-			}
-		}
-		pace.Reset(time.Until(due))
 	}
+}
+
+// completed is err, or nil if err says that the service has completed the task.
+func completed(err error) error {
+	if errors.Is(err, ErrCompleted) {
+		return nil
+	}
+	return err
+}
+
+// pump is what ends a Pump while it waits.
+type pump struct {
+	ctx  context.Context
+	dst  AudioSender
+	done <-chan struct{} // of the session; nil if dst is none
+}
+
+// wait receives from ch, unless ctx or the session ends.
+func wait[T any](p *pump, ch <-chan T) (v T, err error) {
+	for {
+		select {
+		case v = <-ch:
+			return v, nil
+		case <-p.ctx.Done():
+			return v, p.ctx.Err()
+		case <-p.done:
+			if err := p.dst.SendAudio(nil); err != nil { // the session's last word
+				return v, err
+			}
+			p.done = nil // this Done means something else
+		}
+	}
+}
+
+// chunk is what fill has put into the buffer.
+type chunk struct {
+	n   int
+	err error // io.EOF at the end of the source
+}
+
+// fill reads src until buf is full, src has ended or ctx has.
+func fill(ctx context.Context, src io.Reader, buf []byte, filled chan<- chunk) {
+	c := chunk{err: errors.New("a Read ended its goroutine")}
+	defer func() { filled <- c }()
+	n, r := 0, steadyReader{ctx, src}
+	var err error
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	c = chunk{n, err}
+}
+
+// maxEmptyReads is how many Reads in a row may return nothing, as in bufio.
+const maxEmptyReads = 100
+
+// steadyReader is a Reader that can be trusted to make progress: it passes on what
+// src returns, unless src breaks the rules of io.Reader or ctx has ended.
+type steadyReader struct {
+	ctx context.Context
+	src io.Reader
+}
+
+func (r steadyReader) Read(p []byte) (int, error) {
+	for range maxEmptyReads {
+		if err := r.ctx.Err(); err != nil {
+			return 0, err
+		}
+		n, err := r.src.Read(p)
+		if n < 0 || n > len(p) {
+			return 0, fmt.Errorf("a Read returned %d of %d bytes", n, len(p))
+		}
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+const (
+	catchUp = 1.25 // how much faster than Speed audio is sent that is late
+
+	// A source that keeps something back is held up for good by a schedule that is
+	// not faster than its clock, and looks like a file. So now and then the schedule
+	// is a bit faster, until it has gained what makes no difference to a file: after
+	// gainAfter, and whenever the source seems to be live.
+	gain      = 0.01
+	gainMost  = 500 * time.Millisecond
+	gainAfter = 10 * time.Second
+
+	longestPause = math.MaxInt64 / 4 // 73 years
+)
+
+// pacer says when chunks are due.
+type pacer struct {
+	rate    float64       // bytes per second
+	due     time.Time     // of the next chunk
+	soonest time.Time     // the next chunk may go, however late it is
+	gained  time.Duration // by the schedule; below zero while it must not yet
+}
+
+func newPacer(bytesPerSecond int, speed float64) *pacer {
+	rate := float64(bytesPerSecond) * speed
+	if speed < 0 {
+		rate = math.Inf(1)
+	}
+	return &pacer{rate: rate, gained: time.Duration(-gain * float64(gainAfter))}
+}
+
+// next returns how long a chunk of n bytes has to wait that was read now. The
+// caller then sends it.
+func (p *pacer) next(n int, now time.Time) time.Duration {
+	if p.due.IsZero() {
+		p.due = now
+	} else if !now.Before(p.soonest) { // it took about as long as it plays
+		p.gained = 0
+	}
+	at := later(now, later(p.due, p.soonest))
+	length := min(float64(n)/p.rate*float64(time.Second), longestPause)
+	p.soonest = at.Add(time.Duration(length / catchUp))
+	p.due = p.due.Add(time.Duration(length))
+	if p.gained < gainMost {
+		if p.gained += time.Duration(length * gain); p.gained > 0 {
+			p.due = p.due.Add(-time.Duration(length * gain))
+		}
+	}
+	return at.Sub(now)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // WAVFormat is what a WAV header says about its audio.
@@ -98,12 +275,19 @@ const (
 	waveExtensible = 0xFFFE // the code is then in the first two bytes of the GUID
 )
 
+// Bounds of what ReadWAVHeader reads in search of the samples.
+const (
+	maxWAVChunks = 1000
+	maxWAVSkip   = 64 << 20 // bytes
+)
+
 // ReadWAVHeader reads a RIFF/WAVE header and leaves r at the first sample, so
-// that r can be sent as FormatPCM. Chunks other than "fmt " are skipped. Only
-// uncompressed PCM is accepted. A header that ends early is an error that
-// matches io.ErrUnexpectedEOF.
+// that r can be sent as FormatPCM. Chunks other than "fmt " are skipped, up to
+// 1,000 of them and 64 MiB. Only uncompressed PCM is accepted. A header that ends
+// early is an error that matches io.ErrUnexpectedEOF; any other error of r is
+// returned. A hundred Reads in a row without data or error are io.ErrNoProgress.
 func ReadWAVHeader(r io.Reader) (WAVFormat, error) {
-	f, err := readWAVHeader(r)
+	f, err := readWAVHeader(steadyReader{context.Background(), r})
 	if err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -122,7 +306,8 @@ func readWAVHeader(r io.Reader) (f WAVFormat, err error) {
 		return f, errors.New("not a RIFF/WAVE file")
 	}
 	streamed := binary.LittleEndian.Uint32(riff[4:]) == 0 // written to a pipe
-	for {
+	skipped := int64(0)
+	for range maxWAVChunks {
 		var head [8]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return f, err
@@ -154,14 +339,19 @@ func readWAVHeader(r io.Reader) (f WAVFormat, err error) {
 			if code == waveExtensible {
 				code = le.Uint16(chunk[24:])
 			}
-			f.Channels, f.SampleRate, f.BitsPerSample = int(le.Uint16(chunk[2:])), int(le.Uint32(chunk[4:])), int(le.Uint16(chunk[14:]))
-			if code != wavePCM || f.Channels == 0 || f.SampleRate == 0 || f.BitsPerSample == 0 {
-				return f, fmt.Errorf("not uncompressed PCM (code %d, %d channels, %d Hz, %d bits)", code, f.Channels, f.SampleRate, f.BitsPerSample)
+			channels, rate, bits := le.Uint16(chunk[2:]), le.Uint32(chunk[4:]), le.Uint16(chunk[14:])
+			if code != wavePCM || channels == 0 || rate == 0 || rate > math.MaxInt32 || bits == 0 {
+				return f, fmt.Errorf("not uncompressed PCM (code %d, %d channels, %d Hz, %d bits)", code, channels, rate, bits)
 			}
+			f.Channels, f.SampleRate, f.BitsPerSample = int(channels), int(rate), int(bits)
 		}
-		// Chunks are padded to an even size.
-		if _, err := io.CopyN(io.Discard, r, size+size&1); err != nil {
+		size += size & 1 // chunks are padded to an even size
+		if skipped += size; skipped > maxWAVSkip {
+			return f, errors.New("no data in the first 64 MiB")
+		}
+		if _, err := io.CopyN(io.Discard, r, size); err != nil {
 			return f, err
 		}
 	}
+	return f, fmt.Errorf("no data in the first %d chunks", maxWAVChunks)
 }

@@ -66,7 +66,7 @@ type CommonProto struct {
 // "SpeechRecognizer". The handlers are copied, the Events map included.
 func (c *Client) NewCommonProto(namespace string, h CommonHandlers) *CommonProto {
 	h.Events = maps.Clone(h.Events)
-	return &CommonProto{o: object{client: &c.client}, namespace: namespace, h: h}
+	return &CommonProto{o: object{client: &c.client, audio: true}, namespace: namespace, h: h}
 }
 
 // Start connects and sends the first command. It returns once the command is
@@ -96,7 +96,8 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 		&callbacks{
 			args: p.h.CallbackArgs, onOpen: p.h.OnOpen, onEvent: p.h.OnEvent, onData: p.h.OnData,
 			onError: p.h.OnError, onClose: p.h.OnClose,
-			typed: func(e Event) { call(p.h.Events[e.Name], &e) },
+			typed:  func(e Event) { call(p.h.Events[e.Name], &e) },
+			events: true,
 		}))
 }
 
@@ -117,23 +118,26 @@ func (p *CommonProto) SendText(name string, payload, context map[string]any) err
 	if err != nil {
 		return err
 	}
-	return encodable("payload", p.o.core.Send(name, rawContext, rawPayload))
+	return encodable("payload", p.o.core.Task().Send(name, rawContext, rawPayload))
 }
 
 // SendBinary sends binary data. See [Recognizer.SendAudio].
-func (p *CommonProto) SendBinary(data []byte) error { return p.o.core.SendBinary(data) }
+func (p *CommonProto) SendBinary(data []byte) error { return p.o.session().SendAudio(data) }
 
 // Wait blocks until the session has ended, or ctx has. See [Synthesizer.Wait].
-func (p *CommonProto) Wait(ctx context.Context) error { return p.o.core.Wait(ctx) }
+func (p *CommonProto) Wait(ctx context.Context) error { return p.o.session().Wait(ctx) }
 
 // Shutdown drops the session. See [Recognizer.Shutdown].
-func (p *CommonProto) Shutdown() { p.o.core.Shutdown() }
+func (p *CommonProto) Shutdown() { p.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].
-func (p *CommonProto) Done() <-chan struct{} { return p.o.core.Done() }
+func (p *CommonProto) Done() <-chan struct{} { return p.o.session().Done() }
 
 // Err says why the session ended. See [Recognizer.Err].
-func (p *CommonProto) Err() error { return p.o.core.Err() }
+func (p *CommonProto) Err() error { return p.o.session().Err() }
 
 // TaskID returns the session ID. See [Recognizer.TaskID].
-func (p *CommonProto) TaskID() string { return p.o.core.TaskID() }
+func (p *CommonProto) TaskID() string { return p.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (p *CommonProto) Session() *Session { return p.o.handle() }

@@ -10,14 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/nlsgo/nls"
 )
 
 // The gateway of TestMain understands what it has spoken itself. README copies
-// code from here: see TestREADMEShowsTheExamples.
+// code from here: see internal/suite/readme_test.go.
 //
 //go:generate go run ./examples/synthesizer -text 你好 -out testdata/hello.wav
 
@@ -437,18 +436,4 @@ func ExampleCacheTokens() {
 	// spoken
 	// spoken
 	// spoken
-}
-
-func TestTheFileOfTheExamplesIsWhatTheGatewaySays(t *testing.T) {
-	file, err := os.Open("testdata/hello.wav")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := nls.ReadWAVHeader(file); err != nil {
-		t.Fatal(err)
-	}
-	if audio, err := io.ReadAll(file); err != nil || !bytes.Equal(audio, speech(t)) {
-		t.Errorf("go generate . makes another file; %v", err)
-	}
 }

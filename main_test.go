@@ -6,10 +6,16 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nlsgo/nls/internal/conformance"
 	"github.com/nlsgo/nls/nlstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withGateway{m}) }
+func TestMain(m *testing.M) {
+	// Every frame that nlstest sends in these tests has to be one that the official
+	// SDKs of other languages could read too.
+	conformance.Strict.Store(true)
+	goleak.VerifyTestMain(withGateway{m})
+}
 
 // withGateway runs the tests with a gateway in the environment, where the
 // Examples find it. It is closed before goleak looks.

@@ -98,12 +98,14 @@ type Config struct {
 	// CacheTokens if it does I/O.
 	TokenOptions *TokenOptions
 
-	// StopTimeout bounds Stop when its context has no earlier deadline.
+	// StopTimeout bounds how long the service may take to complete after Stop,
+	// and how long a single callback may run then; see [Recognizer.Stop].
 	// Zero means DefaultStopTimeout; negative means no bound.
 	StopTimeout time.Duration
 
-	// WriteTimeout bounds every write to the socket. A write that times out
-	// ends the session: a websocket cannot be resumed mid-frame.
+	// WriteTimeout bounds every call that sends, however much it sends and
+	// whoever sends at the same time. One that times out ends the session: a
+	// websocket cannot be resumed mid-frame.
 	// Zero means DefaultWriteTimeout; negative means no bound.
 	WriteTimeout time.Duration
 

@@ -83,7 +83,7 @@ type Recognizer struct {
 
 // NewRecognizer returns a Recognizer with no open session. It does no I/O.
 func (c *Client) NewRecognizer(h RecognizerHandlers) *Recognizer {
-	return &Recognizer{o: object{client: &c.client}, h: h}
+	return &Recognizer{o: object{client: &c.client, audio: true}, h: h}
 }
 
 var recognition = session.Spec{
@@ -96,8 +96,13 @@ var recognition = session.Spec{
 
 // Start opens a session and blocks until the service is ready for audio and
 // OnStart has returned. If the previous session is still running its last
-// callbacks, Start waits for them first. On failure the connection is gone and
-// no goroutine is left, except one in a callback that has not returned.
+// callbacks, Start waits for them first. RecognitionParams.Timeout measures the
+// service; once it has answered, only an OnStart that takes longer than that ends
+// the session. After a nil nothing but the session's own end ends it. On failure
+// the connection is gone and no goroutine is left, except one in code of the
+// caller's that has not returned: a callback, or a TokenSource, Proxy or
+// NetDialContext that does not heed its context. Start must not be called from a
+// callback.
 func (r *Recognizer) Start(ctx context.Context, p RecognitionParams) error {
 	m, err := p.payload()
 	if err != nil {
@@ -162,39 +167,53 @@ func newRecognitionResult(e Event) *RecognitionResult {
 
 // SendAudio sends data in the format given to Start. It returns when data has
 // been handed to the connection; data may then be reused. It blocks while the
-// network is slower than the audio, for Config.WriteTimeout at most. An empty
-// data does nothing. It returns ErrNotStarted before the service has answered the
-// Start (from the moment OnStart is called, sending is legal), ErrCompleted once
-// the service has ended the task by itself (see EnableVoiceDetection), and the
-// reason once the session has failed.
+// network is slower than the audio, or while others send, for Config.WriteTimeout
+// in all. An empty data does nothing. It returns ErrNotStarted before the service
+// has answered the Start (from the moment OnStart is called, sending is legal),
+// ErrStopping after Stop, ErrCompleted once the service has ended the task by
+// itself (see EnableVoiceDetection), and the reason once the session has failed.
 //
 // Send 20 to 200 ms of audio at a time, about as fast as it plays. More than
-// 16 KiB is sent as several messages. SendAudio allocates nothing.
-func (r *Recognizer) SendAudio(data []byte) error { return r.o.core.SendBinary(data) }
+// 16 KiB is sent as several messages, between which those of other goroutines may
+// come. SendAudio allocates nothing.
+func (r *Recognizer) SendAudio(data []byte) error { return r.o.session().SendAudio(data) }
 
 // Stop tells the service that the audio is over and blocks until OnCompleted
-// and OnClose have returned. If ctx or Config.StopTimeout ends first, Stop shuts
-// the session down and returns, without waiting for a callback that is stuck, an
-// error that matches ErrStopTimeout, or context.Canceled if ctx was cancelled.
+// and OnClose have returned.
+//
+// Config.StopTimeout measures the service, and stands still while
+// Config.MaxPendingBytes of events wait for callbacks. Callbacks may take longer
+// in all; a single one that runs for longer than StopTimeout is stuck. A bound
+// that is passed, or the end of ctx, ends the session for everybody: what waits is
+// dropped, Stop does not wait for the callback that runs, and its error, which
+// matches ErrStopTimeout (context.Canceled if ctx was cancelled), is the one that
+// Err, OnError and OnClose have. It is nil if the result has been delivered
+// before.
+//
 // If the session has already ended, Stop returns Err, so one check after Stop is
 // enough; before the first Start it returns ErrNotStarted. Stop must not be called
-// from a callback.
-func (r *Recognizer) Stop(ctx context.Context) error { return r.o.core.Stop(ctx) }
+// from a callback, which it would wait for.
+func (r *Recognizer) Stop(ctx context.Context) error { return r.o.session().Stop(ctx) }
 
 // Shutdown drops the session at once: calls that block return ErrShutdown,
-// OnClose runs, no other callback starts. It does not wait; receive from Done
-// to wait. It may be called from callbacks, any number of times.
-func (r *Recognizer) Shutdown() { r.o.core.Shutdown() }
+// OnClose runs, no other callback starts. A result that waits for a callback is
+// dropped with it, and the session has failed with ErrShutdown; one that is being
+// delivered stands. It does not wait; receive from Done to wait. It may be called
+// from callbacks, any number of times.
+func (r *Recognizer) Shutdown() { r.o.session().Shutdown() }
 
 // Done returns a channel that is closed when the current session, or the last
 // one, has ended and its last callback has returned. It is closed if there was
 // none.
-func (r *Recognizer) Done() <-chan struct{} { return r.o.core.Done() }
+func (r *Recognizer) Done() <-chan struct{} { return r.o.session().Done() }
 
 // Err returns nil while a session runs and after one that completed, and
 // otherwise why the last session ended.
-func (r *Recognizer) Err() error { return r.o.core.Err() }
+func (r *Recognizer) Err() error { return r.o.session().Err() }
 
 // TaskID returns the ID of the current session or of the last one. Quote it in
 // support requests.
-func (r *Recognizer) TaskID() string { return r.o.core.TaskID() }
+func (r *Recognizer) TaskID() string { return r.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (r *Recognizer) Session() *Session { return r.o.handle() }

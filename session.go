@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nlsgo/nls/internal/session"
@@ -17,7 +18,58 @@ import (
 type object struct {
 	client *client // nil in a zero value, which has never been started
 	core   session.Session
+	audio  bool // it takes audio
 }
+
+// Session is one session of an object: of one Start. Its methods mean that session
+// and no other, also when the object has started again; those of the objects mean
+// the current session or the last one. All are safe for concurrent use.
+type Session struct {
+	task  *session.Task
+	audio bool // SendAudio is legal
+}
+
+// session is the current session or the last one; of an object that was never
+// started, one that nobody started.
+func (o *object) session() Session { return Session{o.core.Task(), o.audio} }
+
+// handle is what the method Session of an object returns.
+func (o *object) handle() *Session {
+	s := o.session()
+	if s.task == nil {
+		return nil
+	}
+	return &s
+}
+
+// SendAudio sends audio. See [Recognizer.SendAudio]; of a CommonProto it is
+// SendBinary. A synthesis takes none, which is a *ParamError.
+func (s Session) SendAudio(data []byte) error {
+	if !s.audio && s.task != nil {
+		return &ParamError{"SendAudio", nil, "a synthesis takes no audio"}
+	}
+	return s.task.SendBinary(data)
+}
+
+// Stop ends the input and waits for the end of the session. See
+// [Recognizer.Stop]. Where there is no input to end, in a Synthesizer and a
+// CommonProto, it waits only.
+func (s Session) Stop(ctx context.Context) error { return s.task.Stop(ctx) }
+
+// Wait waits for the end of the session, or of ctx. See [Synthesizer.Wait].
+func (s Session) Wait(ctx context.Context) error { return s.task.Wait(ctx) }
+
+// Shutdown drops the session. See [Recognizer.Shutdown].
+func (s Session) Shutdown() { s.task.Shutdown() }
+
+// Done is closed when the last callback of the session has returned.
+func (s Session) Done() <-chan struct{} { return s.task.Done() }
+
+// Err says why the session ended; nil while it runs and when it completed.
+func (s Session) Err() error { return s.task.Err() }
+
+// TaskID returns the ID of the session.
+func (s Session) TaskID() string { return s.task.TaskID() }
 
 // callbacks are the handlers of a product, in the form that all of them share.
 type callbacks struct {
@@ -28,6 +80,7 @@ type callbacks struct {
 	onError func(*ErrorEvent)
 	onClose func(*CloseEvent)
 	typed   func(Event) // calls the handler that fits the event's name
+	events  bool        // which is one of CommonHandlers.Events
 }
 
 func (h *callbacks) deliver(d *session.Delivery) {
@@ -57,6 +110,39 @@ func (h *callbacks) deliver(d *session.Delivery) {
 			h.onClose(&CloseEvent{TaskID: d.TaskID, Code: d.Code, Reason: d.Reason, Err: d.Err, Args: h.args})
 		}
 	}
+}
+
+// name is the name of the callback that deliver calls for d, or the last of them.
+func (h *callbacks) name(d *session.Delivery) string {
+	switch d.Kind {
+	case session.KindOpen:
+		return "OnOpen"
+	case session.KindData:
+		return "OnData"
+	case session.KindFailed:
+		return "OnError"
+	case session.KindClosed:
+		return "OnClose"
+	}
+	if h.events {
+		return fmt.Sprintf("Events[%q]", d.Event.Name)
+	}
+	return callbackName(d.Event.Name)
+}
+
+// callbackName is the name of the callback for an event: that of the event,
+// without that of the product.
+func callbackName(event string) string {
+	for _, product := range []string{"Recognition", "Transcription", "Synthesis"} {
+		event = strings.TrimPrefix(event, product)
+	}
+	switch event {
+	case "Started":
+		return "OnStart"
+	case "ResultChanged", "Completed", "SentenceBegin", "SentenceSynthesis", "SentenceEnd", "MetaInfo":
+		return "On" + event
+	}
+	return "OnEvent"
 }
 
 // timing is the part of the params that all products share.
@@ -111,7 +197,7 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 	if p.Context == nil {
 		p.Context = sdkContext
 	}
-	p.Deliver = h.deliver
+	p.Deliver, p.Callback = h.deliver, h.name
 	p.Hooks = sessionHooks(c.traces(ctx))
 	return o.core.Start(ctx, c.session, p)
 }

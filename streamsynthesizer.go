@@ -127,7 +127,7 @@ func (s *StreamSynthesizer) SendText(text string) error {
 		piece, text = cutText(text)
 		pieces = append(pieces, map[string]any{"text": piece})
 	}
-	return encodable("Text", s.o.core.Send("RunSynthesis", sdkContext, pieces...))
+	return encodable("Text", s.o.core.Task().Send("RunSynthesis", sdkContext, pieces...))
 }
 
 // The longest piece of text in one RunSynthesis: the service takes 10,000
@@ -160,16 +160,19 @@ func cutText(text string) (piece, rest string) {
 // Stop says that the text is complete and waits for the rest of the audio, as
 // [Recognizer.Stop] does. Text sent before a Stop is always spoken; without one
 // the end of it may be lost. CompleteTimeout bounds it if ctx does not.
-func (s *StreamSynthesizer) Stop(ctx context.Context) error { return s.o.core.Stop(ctx) }
+func (s *StreamSynthesizer) Stop(ctx context.Context) error { return s.o.session().Stop(ctx) }
 
 // Shutdown drops the session, for example when the listener interrupts.
-func (s *StreamSynthesizer) Shutdown() { s.o.core.Shutdown() }
+func (s *StreamSynthesizer) Shutdown() { s.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].
-func (s *StreamSynthesizer) Done() <-chan struct{} { return s.o.core.Done() }
+func (s *StreamSynthesizer) Done() <-chan struct{} { return s.o.session().Done() }
 
 // Err says why the session ended. See [Recognizer.Err].
-func (s *StreamSynthesizer) Err() error { return s.o.core.Err() }
+func (s *StreamSynthesizer) Err() error { return s.o.session().Err() }
 
 // TaskID returns the session ID. See [Recognizer.TaskID].
-func (s *StreamSynthesizer) TaskID() string { return s.o.core.TaskID() }
+func (s *StreamSynthesizer) TaskID() string { return s.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (s *StreamSynthesizer) Session() *Session { return s.o.handle() }

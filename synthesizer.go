@@ -43,10 +43,12 @@ type SynthesisParams struct {
 	NoWait bool
 
 	// StartTimeout bounds the connection phase of Start; CompleteTimeout bounds
-	// the wait for completion that follows, with NoWait too. Zero means
-	// DefaultStartTimeout and DefaultCompleteTimeout; negative, no bound. With
-	// LongText a zero CompleteTimeout bounds the time without a message instead,
-	// since a long text speaks for longer than a minute.
+	// what follows until the service has completed, with NoWait too. It stands
+	// still while MaxPendingBytes of audio wait for OnData; a single callback that
+	// runs for longer ends the session. Zero means DefaultStartTimeout and
+	// DefaultCompleteTimeout; negative, no bound. With LongText a zero
+	// CompleteTimeout bounds the time without a message instead, since a long text
+	// speaks for longer than a minute.
 	StartTimeout    time.Duration
 	CompleteTimeout time.Duration
 
@@ -104,6 +106,10 @@ var (
 // until OnCompleted and OnClose have returned. Text that is empty or not valid
 // UTF-8 is a *ParamError: the service drops the connection over it.
 func (s *Synthesizer) Start(ctx context.Context, p SynthesisParams) error {
+	return s.start(ctx, p, session.Params{})
+}
+
+func (s *Synthesizer) start(ctx context.Context, p SynthesisParams, core session.Params) error {
 	m, err := p.payload()
 	if err != nil {
 		return err
@@ -112,18 +118,18 @@ func (s *Synthesizer) Start(ctx context.Context, p SynthesisParams) error {
 	if err != nil {
 		return err
 	}
-	params := session.Params{Spec: synthesis, Payload: payload, WaitDone: !p.NoWait, CompleteTimeout: p.CompleteTimeout}
+	core.Spec, core.Payload, core.WaitDone, core.CompleteTimeout = synthesis, payload, !p.NoWait, p.CompleteTimeout
 	if p.LongText {
-		params.Spec = longSynthesis
+		core.Spec = longSynthesis
 	}
 	if p.CompleteTimeout == 0 {
 		if p.LongText {
-			params.IdleTimeout = DefaultCompleteTimeout
+			core.IdleTimeout = DefaultCompleteTimeout
 		} else {
-			params.CompleteTimeout = DefaultCompleteTimeout
+			core.CompleteTimeout = DefaultCompleteTimeout
 		}
 	}
-	return encodable("Extra", s.o.start(ctx, params, timing{"StartTimeout", p.StartTimeout, p.PingInterval, p.PingTimeout},
+	return encodable("Extra", s.o.start(ctx, core, timing{"StartTimeout", p.StartTimeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
 			typed: s.h.typed,
@@ -212,16 +218,19 @@ func decodePhonemes(list json.RawMessage, budget *int) []Phoneme {
 
 // Wait blocks until the session has completed and its callbacks have returned,
 // or ctx ends. It returns Err, or ctx's error. It does not shut down.
-func (s *Synthesizer) Wait(ctx context.Context) error { return s.o.core.Wait(ctx) }
+func (s *Synthesizer) Wait(ctx context.Context) error { return s.o.session().Wait(ctx) }
 
 // Shutdown drops the session. See [Recognizer.Shutdown].
-func (s *Synthesizer) Shutdown() { s.o.core.Shutdown() }
+func (s *Synthesizer) Shutdown() { s.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].
-func (s *Synthesizer) Done() <-chan struct{} { return s.o.core.Done() }
+func (s *Synthesizer) Done() <-chan struct{} { return s.o.session().Done() }
 
 // Err says why the session ended. See [Recognizer.Err].
-func (s *Synthesizer) Err() error { return s.o.core.Err() }
+func (s *Synthesizer) Err() error { return s.o.session().Err() }
 
 // TaskID returns the session ID. See [Recognizer.TaskID].
-func (s *Synthesizer) TaskID() string { return s.o.core.TaskID() }
+func (s *Synthesizer) TaskID() string { return s.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (s *Synthesizer) Session() *Session { return s.o.handle() }

@@ -341,11 +341,12 @@ func (c *cachedTokens) start(background bool) {
 	c.running = l
 	go func() {
 		defer cancel()
-		tok, err := c.src.Token(ctx)
-		if err == nil && (tok == nil || tok.Value == "") {
+		var tok *Token
+		err := error(&TokenError{Message: "the TokenSource has exited its goroutine"})
+		defer func() { c.finish(l, background, tok, err) }() // whether the source returns or exits
+		if tok, err = c.src.Token(ctx); err == nil && (tok == nil || tok.Value == "") {
 			err = &TokenError{Message: "the TokenSource returned no token"}
 		}
-		c.finish(l, background, tok, err)
 	}()
 }
 

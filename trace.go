@@ -10,9 +10,12 @@ import (
 )
 
 // Trace is a set of hooks on the life of a session, in the manner of
-// net/http/httptrace. Any field may be nil. Hooks run on SDK goroutines, or on
-// the caller's for Audio and Command; they must be quick and safe for
-// concurrent use. net/http/httptrace hooks in a Start context also fire.
+// net/http/httptrace. Any field may be nil. Hooks must be safe for concurrent use.
+// Audio and Command run on the goroutine that sent, which has no lock then, and
+// may send; Callback and SessionDone on that of the callbacks. Event, Pong and
+// Stalled run in order, beside the goroutine that reads, so a slow one delays no
+// message; they are done before the session is. net/http/httptrace hooks in a
+// Start context also fire.
 type Trace struct {
 	TokenDone   func(TraceToken)
 	DialStart   func(TraceDial)

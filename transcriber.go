@@ -60,6 +60,7 @@ type Sentence struct {
 	Event
 	ID         string        // payload.sentence_id, in SentenceEnd
 	Index      int           // counts from 1
+	Final      bool          // in SentenceEnd: Text does not change any more
 	Begin      time.Duration // where the sentence began
 	Time       time.Duration // how far the service had got, silence after the sentence included; see End
 	Text       string        // the whole sentence so far; it replaces earlier text
@@ -116,7 +117,7 @@ type Transcriber struct {
 
 // NewTranscriber returns a Transcriber with no open session. It does no I/O.
 func (c *Client) NewTranscriber(h TranscriberHandlers) *Transcriber {
-	return &Transcriber{o: object{client: &c.client}, h: h}
+	return &Transcriber{o: object{client: &c.client, audio: true}, h: h}
 }
 
 var transcription = session.Spec{
@@ -213,6 +214,7 @@ func (h *TranscriberHandlers) typed() func(Event) {
 			call(h.OnResultChanged, sentence(e))
 		case "SentenceEnd":
 			s := sentence(e)
+			s.Final = true
 			delete(begins, s.Index)
 			call(h.OnSentenceEnd, s)
 		case "TranscriptionCompleted":
@@ -277,7 +279,7 @@ func newSentence(e Event) (s *Sentence, known bool) {
 // SendAudio sends audio. See [Recognizer.SendAudio]. The service ends a session
 // that gets no audio for ten seconds, with StatusAudioTimeout or
 // StatusIdleTimeout; send silence to keep it, and do not rely on pings.
-func (t *Transcriber) SendAudio(data []byte) error { return t.o.core.SendBinary(data) }
+func (t *Transcriber) SendAudio(data []byte) error { return t.o.session().SendAudio(data) }
 
 // Ctrl sends a ControlTranscriber command with ex as its payload. The service
 // does not answer it. A command of more than 16 KiB is a *ParamError.
@@ -286,20 +288,23 @@ func (t *Transcriber) Ctrl(ex map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return encodable("ex", t.o.core.Send("ControlTranscriber", sdkContext, payload))
+	return encodable("ex", t.o.core.Task().Send("ControlTranscriber", sdkContext, payload))
 }
 
 // Stop ends the audio and waits for the last results. See [Recognizer.Stop].
-func (t *Transcriber) Stop(ctx context.Context) error { return t.o.core.Stop(ctx) }
+func (t *Transcriber) Stop(ctx context.Context) error { return t.o.session().Stop(ctx) }
 
 // Shutdown drops the session. See [Recognizer.Shutdown].
-func (t *Transcriber) Shutdown() { t.o.core.Shutdown() }
+func (t *Transcriber) Shutdown() { t.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].
-func (t *Transcriber) Done() <-chan struct{} { return t.o.core.Done() }
+func (t *Transcriber) Done() <-chan struct{} { return t.o.session().Done() }
 
 // Err says why the session ended. See [Recognizer.Err].
-func (t *Transcriber) Err() error { return t.o.core.Err() }
+func (t *Transcriber) Err() error { return t.o.session().Err() }
 
 // TaskID returns the session ID. See [Recognizer.TaskID].
-func (t *Transcriber) TaskID() string { return t.o.core.TaskID() }
+func (t *Transcriber) TaskID() string { return t.o.session().TaskID() }
+
+// Session returns the current session or the last one; nil before the first Start.
+func (t *Transcriber) Session() *Session { return t.o.handle() }

@@ -134,6 +134,13 @@ func (c *conn) run() {
 	c.server.running.Go(c.read)
 	c.lastData = time.Now()
 	c.timer = time.NewTimer(time.Hour)
+	defer func() { // also when OnFrame or the engine has ended this goroutine, as t.FailNow does
+		defer c.link.Close()
+		defer close(c.done)
+		defer c.cancel()
+		defer c.timer.Stop()
+		c.endTask()
+	}()
 	c.arm()
 	c.at(BeforeStart)
 	for !c.over {
@@ -156,11 +163,6 @@ func (c *conn) run() {
 			c.over = true
 		}
 	}
-	c.endTask()
-	c.timer.Stop()
-	c.cancel()
-	close(c.done)
-	c.link.Close()
 }
 
 // read passes on what comes, until the connection ends.
@@ -448,9 +450,10 @@ func (c *conn) endTask() {
 	if c.task == nil {
 		return
 	}
-	c.task.end()
+	defer c.server.release(c.appKey)
+	task := c.task
 	c.task, c.reply = nil, nil
-	c.server.release(c.appKey)
+	task.end()
 }
 
 // fail ends the task, if any, and the connection.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -222,6 +223,9 @@ func (s *synthesis) next() {
 	}
 }
 
+// errExited is an engine that has ended its goroutine, as t.FailNow does.
+var errExited = errors.New("the engine has exited")
+
 // speak lets an engine speak text into out, until ctx ends.
 func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utterance) {
 	pass := func(u utterance) error {
@@ -232,10 +236,11 @@ func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utter
 			return ctx.Err()
 		}
 	}
-	err := e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
+	err := errExited
+	defer func() { pass(utterance{done: true, err: err}) }()
+	err = e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
 		return pass(utterance{pcm: bytes.Clone(pcm), words: slices.Clone(words)})
 	})
-	pass(utterance{done: true, err: err})
 }
 
 // position is where in the audio the next sample is.

@@ -63,16 +63,19 @@ func read(r io.Reader) *source {
 		defer close(src.chunks)
 		for {
 			buf := make([]byte, chunkSize)
-			n, err := io.ReadFull(r, buf)
+			n, err := 0, error(nil)
+			for n < len(buf) && err == nil { // as io.ReadFull, but for what it makes of an EOF
+				var more int
+				more, err = r.Read(buf[n:])
+				n += more
+			}
 			if n &^= 1; n > 0 { // whole samples
 				src.chunks <- buf[:n]
 			}
-			switch err {
-			case nil:
-			case io.EOF, io.ErrUnexpectedEOF:
-				return
-			default:
-				src.err = err
+			if err != nil {
+				if err != io.EOF {
+					src.err = err
+				}
 				return
 			}
 		}

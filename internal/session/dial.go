@@ -7,102 +7,100 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls/internal/redact"
 )
 
-// readLimit is the longest message that is read. The service sends frames of at
-// most 64 KiB (protocol §1.8).
-const readLimit = 1 << 20
-
-// readBuffer is the size of a connection's read buffer, which each session keeps.
-// Short events fit it; the rest of a longer message is read past it.
-const readBuffer = 1 << 10
-
-// noWriteBuffers keeps gorilla from giving each connection a write buffer of its
-// own. It takes one for messages, and those are not written through it.
+// noWriteBuffers keeps gorilla from giving a connection a write buffer: nothing
+// is written through it.
 var noWriteBuffers sync.Pool
 
 var errExtension = errors.New("the service chose an extension that was not offered")
 
-// dial opens the connection of t. The caller sees ctx's end as an error of the
-// network and has to look at ctx itself.
-func (t *task) dial(ctx context.Context, attempt int, token string) (*websocket.Conn, net.Conn, error) {
-	r := route{cfg: t.cfg}
-	d := websocket.Dialer{
-		NetDialContext:  r.dial,
-		Proxy:           r.proxyFor,
-		TLSClientConfig: t.cfg.TLSConfig,
-		ReadBufferSize:  readBuffer,
-		WriteBufferPool: &noWriteBuffers,
+// dialer opens one connection.
+type dialer struct {
+	cfg     *Config
+	url     Secret
+	token   string
+	secrets []string // none of which may be shown
+
+	// status is that of an answer other than 101, from when it is known: sooner
+	// than dial returns, which waits for the body.
+	status atomic.Int32
+
+	answer int      // the HTTP status; 0 if there was no answer
+	remote net.Addr // nil if there was no connection
+}
+
+// dial opens the connection. Gorilla upgrades it and does no more. The caller
+// sees ctx's end as an error of the network and has to look at ctx itself.
+func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
+	u, err := url.Parse(d.url.Value())
+	if err != nil {
+		return nil, fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
 	}
-	header := t.cfg.Header.Clone()
+	r := &route{cfg: d.cfg, url: u, status: &d.status}
+	defer func() {
+		if r.raw != nil {
+			d.remote = r.raw.RemoteAddr()
+		}
+		if r.raw != nil && !r.open { // or a hook has panicked
+			r.unwatch()
+			_ = r.raw.Close()
+		}
+	}()
+	header := d.cfg.Header.Clone()
 	if header == nil {
 		header = http.Header{}
 	}
 	header.Del("X-NLS-Token")
-	header["X-NLS-Token"] = []string{token} // as the official SDKs spell it
-
-	answered := false
-	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { answered = true }}
-	info := Dial{URL: withoutQuery(t.p.URL.Value()), TaskID: t.id, Attempt: attempt}
-	if t.p.Hooks != nil {
-		t.p.Hooks.DialStart(info)
+	header["X-NLS-Token"] = []string{d.token} // as the official SDKs spell it
+	if len(header["Host"]) == 0 {
+		header["Host"] = []string{u.Host}
 	}
-	start := time.Now()
-	conn, resp, err := d.DialContext(httptrace.WithClientTrace(ctx, trace), t.p.URL.Value(), header)
-	if r.unwatch != nil && !r.unwatch() && err == nil {
-		r.raw.Close()
-		err = ctx.Err()
+	g := websocket.Dialer{
+		NetDialContext: r.dial, Proxy: r.proxyFor, WriteBufferPool: &noWriteBuffers, ReadBufferSize: smallestBuffer,
+	}
+	_, resp, err := g.DialContext(ctx, r.plainURL(), header)
+	if resp != nil {
+		d.answer = resp.StatusCode
 	}
 	switch {
 	case err != nil:
-		err = t.dialError(err, resp, answered)
+		return nil, d.failure(err, resp, r.up != nil && r.up.answered)
 	case resp.Header.Get("Sec-Websocket-Extensions") != "":
-		// Gorilla would inflate messages without a bound. RFC 6455 §4.1 says to
-		// fail the connection.
-		r.raw.Close()
-		err = &HandshakeError{HTTPStatus: resp.StatusCode, Err: errExtension}
+		// RFC 6455 §4.1 says to fail the connection.
+		return nil, &HandshakeError{HTTPStatus: resp.StatusCode, Err: errExtension}
+	case !r.unwatch():
+		return nil, ctx.Err()
 	}
-	info.Duration, info.Err = time.Since(start), err
-	if resp != nil {
-		info.StatusCode = resp.StatusCode
-	}
-	if r.raw != nil {
-		info.RemoteAddr = r.raw.RemoteAddr()
-	}
-	if t.p.Hooks != nil {
-		t.p.Hooks.DialDone(info)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	r.bounded.left = -1
-	conn.SetReadLimit(readLimit)
-	return conn, r.raw, nil
+	r.open, r.bounded.left = true, -1
+	return newConn(r.up.Conn, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
 }
 
-// dialError tells a refusal and a broken answer from a broken network.
-func (t *task) dialError(err error, resp *http.Response, answered bool) error {
+// smallestBuffer is enough for gorilla, which reads one header through it.
+const smallestBuffer = 1 << 10
+
+// failure tells a refusal and a broken answer from a broken network.
+func (d *dialer) failure(err error, resp *http.Response, answered bool) error {
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body) // gorilla keeps the first KiB
-		text := redact.Cut(string(body), t.token.Value(), t.urlToken.Value())
+		text := redact.Cut(string(body), d.secrets...)
 		if resp.ContentLength == int64(len(body)) {
-			text = t.redact(string(body))
+			text = redact.Text(string(body), d.secrets...)
 		}
 		return &HandshakeError{HTTPStatus: resp.StatusCode, Body: text, Err: err}
 	}
 	var netErr net.Error
 	if answered && !errors.As(err, &netErr) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return &HandshakeError{Err: t.redactError(err)}
+		return &HandshakeError{Err: redact.Error(err, d.secrets...)}
 	}
-	return fmt.Errorf("nls: dial: %w", t.redactError(err))
+	return fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
 }
 
 // queryToken is the token in the query of a URL, which browsers use for want of
@@ -122,30 +120,4 @@ func withoutQuery(rawURL string) string {
 	}
 	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u.String()
-}
-
-// Secret is a string that no verb of fmt prints: a function shows as an address
-// wherever it stands, which even String methods of unexported fields do not.
-type Secret func() string
-
-// NewSecret hides s.
-func NewSecret(s string) Secret { return func() string { return s } }
-
-// Value is the hidden string.
-func (s Secret) Value() string {
-	if s == nil {
-		return ""
-	}
-	return s()
-}
-
-// redact shows the tokens of the session as ***: the source's, and the one that
-// the URL may have, which the service prefers. It is for what the service says.
-func (t *task) redact(s string) string {
-	return redact.Text(s, t.token.Value(), t.urlToken.Value())
-}
-
-// redactError returns err, without a token in what it quotes of the service.
-func (t *task) redactError(err error) error {
-	return redact.Error(err, t.token.Value(), t.urlToken.Value())
 }

@@ -31,6 +31,24 @@ func (e *timeoutError) Error() string { return e.text }
 func (e *timeoutError) Timeout() bool { return true }
 func (e *timeoutError) Unwrap() error { return e.also }
 
+// stuckError is a bound that was passed because of a callback.
+type stuckError struct {
+	timeout  error
+	callback string
+}
+
+func (e *stuckError) Error() string {
+	return fmt.Sprintf("%v: %s has not returned", e.timeout, e.callback)
+}
+func (e *stuckError) Timeout() bool { return true }
+func (e *stuckError) Unwrap() error { return e.timeout }
+
+// exitError is user code that ended its goroutine with runtime.Goexit, as
+// testing.T.FailNow does.
+type exitError struct{ code string }
+
+func (e *exitError) Error() string { return "nls: " + e.code + " has exited its goroutine" }
+
 // The error types below have the fields of their namesakes in package nls, which
 // converts them.
 

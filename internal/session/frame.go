@@ -21,19 +21,20 @@ var frames = sync.Pool{New: func() any {
 	return &b
 }}
 
-// writeFrame writes a message in one frame. It returns ErrWriteTimeout if the
-// deadline has passed.
-func (l *link) writeFrame(messageType int, data []byte, deadline time.Time) error {
+// write writes a message in one frame. The caller has the write lock. It returns
+// ErrWriteTimeout if the deadline has passed, and errClosing if nothing may follow.
+func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
+	if c.closing.Load() && opcode != wsframe.Close {
+		return errClosing
+	}
 	var mask [4]byte
 	_, _ = rand.Read(mask[:]) // never fails
 	buf := frames.Get().(*[]byte)
-	frame := wsframe.AppendMasked((*buf)[:0], wsframe.Fin|byte(messageType), data, mask)
-	conn := l.conn.NetConn()
-	_ = conn.SetWriteDeadline(deadline) // an error shows in Write
-	_, err := conn.Write(frame)
+	frame := wsframe.AppendMasked((*buf)[:0], wsframe.Fin|opcode, data, mask)
+	_ = c.net.SetWriteDeadline(deadline) // an error shows in Write
+	_, err := c.net.Write(frame)
 	frames.Put(buf) // a frame that is longer has outgrown it
-	// Before the deadline it is the system's patience that has ended, or that of
-	// gorilla, which says Close to a peer that broke the protocol.
+	// Before the deadline it is the system's patience that has ended.
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
 		return ErrWriteTimeout
 	}

@@ -1,9 +1,13 @@
 package session
 
 import (
+	"log/slog"
 	"net"
 	"time"
 )
+
+// LevelTrace is the level at which frames are logged.
+const LevelTrace = slog.LevelDebug - 4
 
 // Hooks observe a session. Every field is set; the structs have the fields of
 // their namesakes in package nls, which converts them.

@@ -41,7 +41,7 @@ func TestATaskThatCompletesRightAfterItsAnswerHasStarted(t *testing.T) {
 		if err := f.start(); err != nil {
 			t.Errorf("Start = %v", err)
 		}
-		if err := f.s.Stop(t.Context()); err != nil {
+		if err := f.s.Task().Stop(t.Context()); err != nil {
 			t.Errorf("Stop = %v", err)
 		}
 		if got := f.deliveries(); got != "TranscriptionStarted TranscriptionCompleted closed" {
@@ -56,7 +56,7 @@ func TestATaskThatCompletesWithoutAnAnswerHasNotStarted(t *testing.T) {
 		if err := f.start(); !errors.Is(err, session.ErrCompleted) {
 			t.Errorf("Start = %v", err)
 		}
-		if err := f.s.Err(); err != nil {
+		if err := f.s.Task().Err(); err != nil {
 			t.Errorf("Err = %v", err)
 		}
 	})
@@ -72,7 +72,7 @@ func TestAFailureWithoutATaskIDIsThatOfTheTask(t *testing.T) {
 			})
 			err := f.start()
 			e, ok := errors.AsType[*session.TaskFailed](err)
-			if !ok || e.Event.Status != 40000005 || e.Event.TaskID != f.s.TaskID() {
+			if !ok || e.Event.Status != 40000005 || e.Event.TaskID != f.s.Task().TaskID() {
 				t.Errorf("with id %q: Start = %v, %+v", id, err, e)
 			}
 		})
@@ -94,7 +94,6 @@ func TestCompleteTimeoutsHoldWhenACallbackIsStuck(t *testing.T) {
 		{"a callback, completed", "data", completed, time.Minute, 0, time.Minute},
 		{"OnCompleted", "SynthesisCompleted", completed, time.Minute, 0, time.Minute},
 		{"OnError", "failed", audio, time.Minute, 0, time.Minute + time.Second},
-		{"OnClose", "closed", completed, time.Minute, 0, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -115,10 +114,25 @@ func TestCompleteTimeoutsHoldWhenACallbackIsStuck(t *testing.T) {
 				}
 				close(release)
 				<-start.done
-				<-f.s.Done()
+				<-f.s.Task().Done()
 			})
 		})
 	}
+}
+
+// What OnClose has been told is what everybody gets.
+func TestABoundThatPassesInOnCloseChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nlstest.Options{})
+		release := make(chan struct{})
+		f.on["closed"] = func(*session.Delivery) { <-release }
+		f.mustStart()
+		begin := time.Now()
+		if err := f.s.Task().Stop(t.Context()); err != nil || time.Since(begin) != 10*time.Second || f.s.Task().Err() != nil {
+			t.Errorf("Stop = %v after %v, Err = %v", err, time.Since(begin), f.s.Task().Err())
+		}
+		close(release)
+	})
 }
 
 func TestCallbacksThatOutlastTheIdleBoundAreNoFailure(t *testing.T) {
@@ -139,7 +153,7 @@ func TestCallbacksThatOutlastTheIdleBoundAreNoFailure(t *testing.T) {
 	})
 }
 
-// The end of a stall and the end of a bound at the same moment.
+// The end of a stall and the end of a bound at almost the same moment.
 func TestAStallThatEndsWithABoundIsStillOurOwn(t *testing.T) {
 	for _, stall := range []time.Duration{4 * time.Second, 8 * time.Second, 13 * time.Second, 16 * time.Second, time.Minute, 64 * time.Second, 2 * time.Minute} {
 		for range 5 {
@@ -157,7 +171,7 @@ func TestAStallThatEndsWithABoundIsStillOurOwn(t *testing.T) {
 				f.params.WaitDone, f.params.IdleTimeout = true, stall
 				f.params.PingInterval, f.params.PingTimeout = 8*time.Second, 3*time.Second
 				f.cfg.MaxPending = 1
-				f.on["data"] = func(*session.Delivery) { time.Sleep(stall) }
+				f.on["data"] = func(*session.Delivery) { time.Sleep(stall - 1) }
 				if err := f.start(); err != nil {
 					t.Errorf("%v: Start = %v", stall, err)
 				}
@@ -180,8 +194,8 @@ func TestEventsOfAnotherTaskAreSkipped(t *testing.T) {
 		})
 		f.mustStart()
 		synctest.Wait()
-		if got := f.deliveries(); got != "TranscriptionStarted SentenceEnd" || f.s.Err() != nil {
-			t.Errorf("delivered %s, Err %v", got, f.s.Err())
+		if got := f.deliveries(); got != "TranscriptionStarted SentenceEnd" || f.s.Task().Err() != nil {
+			t.Errorf("delivered %s, Err %v", got, f.s.Task().Err())
 		}
 	})
 }
@@ -199,7 +213,7 @@ func TestNothingIsReadAfterTheTerminalEvent(t *testing.T) {
 			})
 			f.on[terminal] = func(*session.Delivery) { time.Sleep(time.Second) }
 			_ = f.start()
-			<-f.s.Done()
+			<-f.s.Task().Done()
 			synctest.Wait()
 			if sent != 0 {
 				t.Errorf("%d events read after %s", sent, terminal)
@@ -223,9 +237,9 @@ func TestTheClientSaysGoodbyeAfterCompletedOnly(t *testing.T) {
 			})
 			_ = f.start()
 			if end == "Shutdown" {
-				f.s.Shutdown()
+				f.s.Task().Shutdown()
 			}
-			<-f.s.Done()
+			<-f.s.Task().Done()
 			synctest.Wait()
 			if got := p.sent(); slices.Contains(got, goodbye) != want {
 				t.Errorf("%s: the client sent %q", end, got)
@@ -245,7 +259,7 @@ func TestARefusalThatIsNotTheFirstMessageIsFinal(t *testing.T) {
 		f.params.WaitDone = true
 		f.cfg.Invalidate = func(string) bool { t.Error("the token was given up"); return true }
 		if _, ok := errors.AsType[*session.TaskFailed](f.start()); !ok {
-			t.Errorf("Start = %v", f.s.Err())
+			t.Errorf("Start = %v", f.s.Task().Err())
 		}
 		if got := f.deliveries(); got != "data TaskFailed failed closed" {
 			t.Errorf("delivered %s", got)
@@ -267,9 +281,9 @@ func TestNothingIsWrittenAfterDone(t *testing.T) {
 			f.params.PingInterval = 300 * time.Millisecond
 			f.mustStart()
 			if end == "Shutdown" {
-				f.s.Shutdown()
+				f.s.Task().Shutdown()
 			}
-			<-f.s.Done()
+			<-f.s.Task().Done()
 			late := f.late.Load() // a ping may have met the end
 			time.Sleep(time.Hour)
 			if n := f.late.Load() - late; n != 0 {
@@ -293,18 +307,18 @@ func TestShutdownFreesABlockedSenderWhileACallbackIsStuck(t *testing.T) {
 		f.mustStart()
 		sender := goCall(func() (err error) {
 			for err == nil {
-				err = f.s.SendBinary(make([]byte, 16<<10))
+				err = f.s.Task().SendBinary(make([]byte, 16<<10))
 			}
 			return err
 		})
 		time.Sleep(time.Hour)
-		f.s.Shutdown()
+		f.s.Task().Shutdown()
 		synctest.Wait()
 		if got := sender.String(); got != session.ErrShutdown.Error() {
 			t.Errorf("the sender: %s", got)
 		}
 		close(release)
-		<-f.s.Done()
+		<-f.s.Task().Done()
 	})
 }
 
@@ -360,11 +374,11 @@ func TestAFailedWriteWaitsForTheReasonThatTheServiceGives(t *testing.T) {
 				f.mustStart()
 				deaf.Store(true)
 				begin := time.Now()
-				err := f.s.SendBinary([]byte{1, 2})
+				err := f.s.Task().SendBinary([]byte{1, 2})
 				if err == nil || err.Error() != c.want || time.Since(begin) != c.took {
 					t.Errorf("SendBinary = %v after %v", err, time.Since(begin))
 				}
-				<-f.s.Done()
+				<-f.s.Task().Done()
 			})
 		})
 	}

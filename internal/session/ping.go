@@ -8,63 +8,86 @@ import (
 // pinger is the ping clock of a connection. One timer serves the interval and,
 // while a ping is unanswered, the timeout.
 type pinger struct {
-	interval, timeout time.Duration
-	send              func() bool // writes a ping; false if one cannot be written now
-	fail              func()      // the timeout has passed
+	interval, timeout time.Duration // zero timeout: a pong is not waited for
+
+	ask  func() // asks for a ping to be written; writing and written follow
+	fail func() // the timeout has passed
 
 	mu      sync.Mutex
 	timer   *time.Timer
 	sent    time.Time // when the ping without a pong was sent; zero if there is none
-	waiting time.Time // since when its pong could have been seen
-	stalled bool      // reading is paused, so a pong cannot be seen
+	since   time.Time // since when its pong could have been seen
+	wait    time.Duration
+	stalled bool // reading is paused, so a pong cannot be seen
 	stopped bool
-	idle    *sync.Cond // signals running == false
-	running bool
+	busy    bool // a ping is being written, or waits to be
 }
 
-func newPinger(interval, timeout time.Duration, send func() bool, fail func()) *pinger {
-	p := &pinger{interval: interval, timeout: timeout, send: send, fail: fail}
-	p.idle = sync.NewCond(&p.mu)
-	// The function resets the timer, so it must not run before timer is set.
+func newPinger(interval, timeout time.Duration) *pinger {
+	return &pinger{interval: interval, timeout: timeout}
+}
+
+// start starts the clock.
+func (p *pinger) start(ask, fail func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(interval, p.fire)
-	return p
+	if p.stopped {
+		return
+	}
+	p.ask, p.fail = ask, fail
+	// The function resets the timer, so it must not run before timer is set.
+	p.timer = time.AfterFunc(p.interval, p.fire)
 }
 
 func (p *pinger) fire() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped || p.running {
+	if p.stopped || p.busy {
+		p.mu.Unlock()
 		return
 	}
-	if !p.sent.IsZero() && p.timeout > 0 && !p.stalled {
-		if left := p.timeout - time.Since(p.waiting); left > 0 {
+	if p.awaited() {
+		if left := p.timeout - time.Since(p.since); left > 0 {
 			p.timer.Reset(left) // a stall has just ended
+			p.mu.Unlock()
 			return
 		}
 		p.stopped = true
 		p.mu.Unlock()
 		p.fail()
-		p.mu.Lock()
 		return
 	}
-	p.running, p.sent = true, time.Now()
-	p.waiting = p.sent
+	p.busy = true
 	p.mu.Unlock()
-	sent := p.send()
+	p.ask()
+}
+
+// awaited reports whether the timer waits for a pong.
+func (p *pinger) awaited() bool { return !p.sent.IsZero() && p.timeout > 0 && !p.stalled }
+
+// writing says that a ping is about to be written. Its pong may come before
+// written is called.
+func (p *pinger) writing() {
 	p.mu.Lock()
-	p.running = false
-	p.idle.Broadcast()
-	if !sent {
+	defer p.mu.Unlock()
+	p.sent = time.Now()
+	p.since = p.sent
+	p.wait = p.interval
+}
+
+// written says that it has been, or could not be.
+func (p *pinger) written(ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = false
+	if !ok {
 		p.sent = time.Time{}
 	}
 	switch {
 	case p.stopped:
-	case p.sent.IsZero() || p.timeout == 0 || p.stalled: // nothing to wait for, or the pong came already
-		p.timer.Reset(p.interval)
-	default:
+	case p.awaited():
 		p.timer.Reset(p.timeout)
+	default: // nothing to wait for, or the pong came already
+		p.timer.Reset(p.wait)
 	}
 }
 
@@ -76,8 +99,9 @@ func (p *pinger) pong() (rtt time.Duration, ok bool) {
 		return 0, false
 	}
 	rtt, p.sent = time.Since(p.sent), time.Time{}
-	if p.timeout > 0 && !p.running && !p.stopped {
-		p.timer.Reset(max(p.interval-rtt, 0))
+	p.wait = max(p.interval-rtt, 0)
+	if p.timeout > 0 && !p.busy && !p.stopped {
+		p.timer.Reset(p.wait)
 	}
 	return rtt, true
 }
@@ -88,21 +112,21 @@ func (p *pinger) stall(stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = stalled
-	if !stalled {
-		p.waiting = time.Now()
+	if stalled {
+		return
 	}
-	if !stalled && !p.sent.IsZero() && p.timeout > 0 && !p.running && !p.stopped {
+	p.since = time.Now()
+	if p.awaited() && !p.busy && !p.stopped {
 		p.timer.Reset(p.timeout)
 	}
 }
 
-// stop ends the clock and waits for a ping that is being written.
+// stop ends the clock.
 func (p *pinger) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
-	p.timer.Stop()
-	for p.running {
-		p.idle.Wait()
+	if p.timer != nil {
+		p.timer.Stop()
 	}
 }

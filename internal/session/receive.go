@@ -1,101 +1,196 @@
 package session
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
+	"github.com/nlsgo/nls/internal/wsframe"
 )
 
-// event takes a text message. It reports whether to read on.
-func (t *task) event(l *link, e wire.Event) bool {
-	ev := &Event{Event: e}
-	ev.StatusText = t.redact(ev.StatusText)
-	if text := string(e.Raw); t.redact(text) != text {
-		ev.Redacted = t.redact(text)
-	}
-	switch {
-	case e.Name == "TaskFailed":
-		if t.refuses(l, ev) {
-			return false
-		}
-		t.finalEvent(ev, true)
-		return false
-	case slices.Contains(t.p.Final, e.Name):
-		t.finalEvent(ev, false)
-		return false
-	}
-	started := slices.Contains(t.p.Started, e.Name)
-	t.mu.Lock()
-	if t.phase >= closing {
-		t.mu.Unlock()
-		return false
-	}
-	again := started && t.answered
-	if !again {
-		if started {
-			t.answered = true
-		} else {
-			t.resultLocked()
-		}
-		t.pushLocked(&Delivery{Kind: KindEvent, TaskID: t.id, Event: ev, ready: started})
-	}
-	t.mu.Unlock()
-	if again {
-		t.cfg.Log.Warn("nls: second answer skipped", "name", e.Name, "task_id", e.TaskID)
-	}
-	return true
+// noTask is the id that the service puts where it knows of no task (protocol §1.3).
+const noTask = "00000000000000000000000000000000"
+
+// statusAccessDenied is the status of a refused token, among others.
+const statusAccessDenied = 40000001
+
+// receiving owns the connection of an attempt: what the service says there
+// becomes deliveries.
+type receiving struct {
+	*Task
+	a     *attempt
+	heard bool // the service has said something that is no refusal; the reader's
 }
 
-// finalEvent takes the message that ends the task.
-func (t *task) finalEvent(ev *Event, failed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phase >= closing {
-		return
+// wait holds the reader while a queue is full. It reports whether to read on.
+func (r *receiving) wait(c *conn) bool {
+	if r.queue.full() {
+		r.queue.wait(r.outcome.over, func(stalled bool) {
+			r.bounds.stall(stalled)
+			stall(c, stalled)
+			if h := r.watch.hooks; h != nil {
+				s := Stall{TaskID: r.a.id, Stalled: stalled, PendingBytes: int(r.queue.pending.Load())}
+				r.watch.later(func() { h.Stalled(s) })
+			}
+		})
 	}
-	t.resultLocked()
-	t.pushLocked(&Delivery{Kind: KindEvent, TaskID: t.id, Event: ev})
+	if q := r.watch.queue.Load(); q != nil && q.full() {
+		q.wait(r.outcome.over, func(stalled bool) { stall(c, stalled) })
+	}
+	return r.outcome.phase() < closing
+}
+
+func stall(c *conn, stalled bool) {
+	if p := c.pings.Load(); p != nil {
+		p.stall(stalled)
+	}
+}
+
+// receive takes a message.
+func (r *receiving) receive(_ *conn, opcode byte, data []byte) (then func(), on bool) {
+	r.bounds.message()
+	r.stats.received.Add(int64(len(data)))
+	data = bytes.Clone(data)
+	if r.watch.tracing() {
+		r.watch.later(func() { r.watch.frame("nls: receive", opcode, data, r.a.redact) })
+	}
+	if opcode == wsframe.Text {
+		if dispatch, on := r.text(data); dispatch {
+			return r.dispatch, on
+		} else {
+			return doNothing, on
+		}
+	}
+	r.observe(Message{Namespace: r.p.Namespace, TaskID: r.a.id, Size: len(data)})
+	if r.outcome.phase() >= closing {
+		return nil, false
+	}
+	dispatch := r.accept(true)
+	if r.queue.push(&Delivery{Kind: KindData, TaskID: r.a.id, Data: data}) || dispatch {
+		go r.queue.dispatch()
+	}
+	return nil, true
+}
+
+func doNothing() {}
+
+// observe tells the hook of a message.
+func (r *receiving) observe(m Message) {
+	if h := r.watch.hooks; h != nil {
+		m.Pending = int(r.queue.waiting.Load())
+		r.watch.later(func() { h.Event(m) })
+	}
+}
+
+// text takes a text message. It reports whether the queue has to be dispatched,
+// and whether to read on.
+func (r *receiving) text(data []byte) (dispatch, on bool) {
+	m := Message{Namespace: r.p.Namespace, TaskID: r.a.id, Size: len(data)}
+	e, err := wire.DecodeEvent(data)
+	if err != nil {
+		m.Err = err
+		r.observe(m)
+		r.watch.warn("nls: message skipped", "err", err, "task_id", r.a.id)
+		return false, true
+	}
+	// One without an id is ours: the connection has no other task.
+	if e.TaskID == "" || e.TaskID == noTask {
+		e.TaskID = r.a.id
+	}
+	m.Namespace, m.Name, m.TaskID, m.Status = e.Namespace, e.Name, e.TaskID, e.Status
+	r.observe(m)
+	if e.TaskID != r.a.id {
+		r.watch.warn("nls: event of another task skipped", "name", e.Name, "task_id", r.a.id, "event_task_id", e.TaskID)
+		return false, true
+	}
+	ev := &Event{Event: e}
+	ev.StatusText = r.a.redact(ev.StatusText)
+	if text := string(e.Raw); r.a.redact(text) != text {
+		ev.Redacted = r.a.redact(text)
+	}
+	return r.event(ev)
+}
+
+// event takes a text message of the task.
+func (r *receiving) event(ev *Event) (dispatch, on bool) {
+	switch {
+	case ev.Name == "TaskFailed":
+		if r.refuses(ev) {
+			r.a.refused <- ev
+			return false, false
+		}
+		return r.final(ev, true), false
+	case slices.Contains(r.p.Final, ev.Name):
+		return r.final(ev, false), false
+	case r.outcome.phase() >= closing:
+		return false, false
+	}
+	answer := slices.Contains(r.p.Started, ev.Name)
+	if answer && !r.outcome.advance(starting, answered) {
+		r.watch.warn("nls: second answer skipped", "name", ev.Name, "task_id", r.a.id)
+		return false, true
+	}
+	dispatch = r.accept(!answer)
+	if answer {
+		r.bounds.answer(false)
+	}
+	return r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, ready: answer}) || dispatch, true
+}
+
+// accept notes that the service has said something that is no refusal. A task
+// that waits for an answer is not open before, since another may take its place.
+func (r *receiving) accept(result bool) (dispatch bool) {
+	if result && r.stats.firstResult.Load() == 0 {
+		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
+	}
+	first := !r.heard
+	r.heard = true
+	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
+}
+
+// final takes the message that ends the task.
+func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
+	ended := false
 	if failed {
-		t.failed = ev
-		t.closeLocked(&TaskFailed{ev})
+		ended = r.outcome.fail(func() error {
+			r.failed = ev
+			return r.explain(&TaskFailed{ev})
+		})
 	} else {
-		t.closeLocked(nil)
+		ended = r.outcome.complete()
 	}
+	if !ended {
+		return false
+	}
+	r.bounds.answer(true)
+	dispatch = r.accept(true)
+	dispatch = r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, result: !failed}) || dispatch
+	return r.queue.close() || dispatch
 }
 
 // refuses reports whether ev, the first thing that the gateway says, refuses the
 // token, and Start will try another.
-func (t *task) refuses(l *link, ev *Event) bool {
+func (r *receiving) refuses(ev *Event) bool {
 	text := strings.ToLower(ev.StatusText)
-	if ev.Status != statusAccessDenied || !strings.Contains(text, "token") && !strings.Contains(text, "authorization") {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !l.mayRetry || t.phase >= closing {
-		return false
-	}
-	l.refusedWith = ev
-	close(l.refused)
-	return true
+	return ev.Status == statusAccessDenied && (strings.Contains(text, "token") || strings.Contains(text, "authorization")) &&
+		r.a.number == 1 && !r.heard && r.outcome.phase() == starting
 }
 
-// data takes a binary message. It reports whether to read on.
-func (t *task) data(data []byte) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phase >= closing {
-		return false
+// lost ends the task, whose connection has ended or cannot go on.
+func (r *receiving) lost(_ *conn, err error) {
+	if r.current.Load() != r.a {
+		return // it was refused
 	}
-	t.resultLocked()
-	t.pushLocked(&Delivery{Kind: KindData, TaskID: t.id, Data: data})
-	return true
+	if e, ok := err.(*CloseError); ok {
+		e.Reason = r.a.redact(e.Reason)
+	}
+	r.fail(err)
 }
 
-func (t *task) resultLocked() {
-	if t.firstResult == 0 {
-		t.firstResult = time.Since(t.begin)
+func (r *receiving) ponged(_ *conn, rtt time.Duration) {
+	if h := r.watch.hooks; h != nil {
+		r.watch.later(func() { h.Pong(Pong{TaskID: r.a.id, RTT: rtt}) })
 	}
 }

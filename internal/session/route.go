@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/nlsgo/nls/internal/redact"
 	"github.com/nlsgo/nls/internal/socks"
@@ -18,13 +20,29 @@ import (
 // route is the way to the gateway, for one attempt to dial. Proxies are spoken to
 // here and not by gorilla, which panics over an HTTP answer without a reason
 // phrase, knows no proxy that wants TLS, and makes text of what SOCKS proxies and
-// broken connections to them are about.
+// broken connections to them are about. TLS is put in here too, so that upgrading
+// sees what the gateway says.
 type route struct {
-	cfg     *Config
+	cfg    *Config
+	url    *url.URL
+	status *atomic.Int32
+
 	proxy   *url.URL     // nil if there is none
 	raw     net.Conn     // the connection to close when nothing may block
 	bounded *boundedConn // the same, as it is read
+	up      *upgrading   // what gorilla sees of it
 	unwatch func() bool
+	open    bool
+}
+
+// plainURL is the URL for gorilla, which knows nothing of TLS, hence the port.
+func (r *route) plainURL() string {
+	u := *r.url
+	u.Scheme = "ws"
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), map[string]string{"ws": "80", "wss": "443"}[r.url.Scheme])
+	}
+	return u.String()
 }
 
 // proxyFor is the Proxy of a websocket.Dialer. It is called before dial is.
@@ -32,6 +50,10 @@ func (r *route) proxyFor(req *http.Request) (*url.URL, error) {
 	if r.cfg.Proxy == nil {
 		return nil, nil
 	}
+	real := *r.url
+	real.Scheme = map[string]string{"ws": "http", "wss": "https"}[real.Scheme]
+	req = req.Clone(req.Context())
+	req.URL = &real
 	u, err := r.cfg.Proxy(req)
 	if err != nil || u == nil {
 		return nil, err
@@ -61,42 +83,44 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 		return nil, err
 	}
 	r.raw = rawConn(c)
-	r.unwatch = context.AfterFunc(ctx, func() { r.raw.Close() })
+	r.unwatch = context.AfterFunc(ctx, func() { _ = r.raw.Close() })
 	r.bounded = &boundedConn{Conn: c, left: handshakeLimit}
-	if r.proxy == nil {
-		return r.bounded, nil
+	r.up = &upgrading{Conn: r.bounded, raw: r.raw, ctx: ctx, status: r.status}
+	if r.proxy != nil {
+		if r.up.Conn, err = tunnel(ctx, r.bounded, r.proxy, r.cfg.TLSConfig, addr); err != nil {
+			return nil, fmt.Errorf("proxy: %w", err)
+		}
 	}
-	through, err := tunnel(ctx, r.bounded, r.proxy, r.cfg.TLSConfig, addr)
-	if err != nil {
-		r.raw.Close()
-		return nil, fmt.Errorf("proxy: %w", err)
+	if r.url.Scheme == "wss" {
+		if err := r.secure(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return through, nil
+	return r.up, nil
 }
 
-// handshakeLimit is what may be read before the connection is open: certificates
-// and headers, of the gateway and of a proxy, some ten times over.
-const handshakeLimit = 256 << 10
-
-// boundedConn is a connection of which at most left bytes are read while it is
-// opened: nothing else bounds the headers of an HTTP response.
-type boundedConn struct {
-	net.Conn
-	left int // negative once it is open
-}
-
-var errTooLong = errors.New("the answer is too long")
-
-func (c *boundedConn) Read(p []byte) (int, error) {
-	if c.left < 0 {
-		return c.Conn.Read(p)
+// secure puts TLS in. What is negotiated is HTTP/1.1, whatever else the
+// configuration is used for.
+func (r *route) secure(ctx context.Context) error {
+	cfg := r.cfg.TLSConfig.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
 	}
-	if c.left == 0 {
-		return 0, errTooLong
+	if cfg.ServerName == "" {
+		cfg.ServerName = r.url.Hostname()
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
+	cfg.NextProtos = nil
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	c := tls.Client(r.up.Conn, cfg)
+	err := c.HandshakeContext(ctx)
+	r.up.Conn = c
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(c.ConnectionState(), err)
+	}
+	return err
 }
 
 // rawConn is the connection to close when nothing may block: tls.Conn.Close

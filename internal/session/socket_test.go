@@ -47,7 +47,7 @@ func shutdownOnFullSocket(t *testing.T) time.Duration {
 	var sends atomic.Int64
 	call := goCall(func() error {
 		for {
-			if err := f.s.SendBinary(make([]byte, 16<<10)); err != nil {
+			if err := f.s.Task().SendBinary(make([]byte, 16<<10)); err != nil {
 				return err
 			}
 			sends.Add(1)
@@ -58,8 +58,8 @@ func shutdownOnFullSocket(t *testing.T) time.Duration {
 		last = sends.Load()
 	}
 	begin := time.Now()
-	f.s.Shutdown()
-	<-f.s.Done()
+	f.s.Task().Shutdown()
+	<-f.s.Task().Done()
 	<-call.done
 	took := time.Since(begin)
 	if !errors.Is(call.err, session.ErrShutdown) {

@@ -78,14 +78,14 @@ func TestStartTriesOnceMoreWhenTheTokenIsRefused(t *testing.T) {
 				if lookups != c.lookups {
 					t.Errorf("%d lookups, want %d", lookups, c.lookups)
 				}
-				if len(ids) != c.lookups || len(slices.Compact(slices.Clone(ids))) != len(ids) || ids[len(ids)-1] != f.s.TaskID() {
-					t.Errorf("task ids %v, now %s", ids, f.s.TaskID())
+				if len(ids) != c.lookups || len(slices.Compact(slices.Clone(ids))) != len(ids) || ids[len(ids)-1] != f.s.Task().TaskID() {
+					t.Errorf("task ids %v, now %s", ids, f.s.Task().TaskID())
 				}
 				if c.renewable && c.fault != voice && len(invalidated) == 0 {
 					t.Error("the refused token was not given up")
 				}
 				if c.ok {
-					if err := f.s.Stop(t.Context()); err != nil {
+					if err := f.s.Task().Stop(t.Context()); err != nil {
 						t.Error(err)
 					}
 				}
@@ -108,7 +108,7 @@ func TestARefusalAfterTheFirstMessageIsNoReasonToTryAgain(t *testing.T) {
 		f := newFixture(t, nlstest.Options{Fault: fault("taskfailed@on-stop,code=40000001,text=the token has expired")})
 		f.cfg.Invalidate = func(string) bool { t.Error("invalidated"); return true }
 		f.mustStart()
-		if err := f.s.Stop(t.Context()); err == nil {
+		if err := f.s.Task().Stop(t.Context()); err == nil {
 			t.Error("Stop returned nil")
 		}
 	})
@@ -132,8 +132,8 @@ func TestATokenSourceThatFailsEndsStartWithItsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nlstest.Options{})
 		f.cfg.Token = func(context.Context) (string, error) { return "", boom }
-		if err := f.start(); !errors.Is(err, boom) || !errors.Is(f.s.Err(), boom) {
-			t.Errorf("Start = %v, Err = %v", err, f.s.Err())
+		if err := f.start(); !errors.Is(err, boom) || !errors.Is(f.s.Task().Err(), boom) {
+			t.Errorf("Start = %v, Err = %v", err, f.s.Task().Err())
 		}
 		if got := f.deliveries(); got != "" {
 			t.Errorf("delivered %s", got)
@@ -170,9 +170,9 @@ func TestShutdownEndsStartInEachOfItsSteps(t *testing.T) {
 					t.Fatalf("Start returned %v", start)
 				}
 				begin := time.Now()
-				f.s.Shutdown()
+				f.s.Task().Shutdown()
 				<-start.done
-				<-f.s.Done()
+				<-f.s.Task().Done()
 				if !errors.Is(start.err, session.ErrShutdown) || time.Since(begin) != 0 {
 					t.Errorf("Start = %v after %v", start.err, time.Since(begin))
 				}

@@ -22,38 +22,60 @@ import (
 // audio is a chunk of n messages of b.
 func audio(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*16<<10) }
 
-func TestTheMessagesOfOneChunkStayTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var p *peer
-		f := newScriptedFixture(t, func(c *peer) {
-			p = c
-			p.event("TranscriptionStarted", 20000000, "")
-			<-p.gone
-		})
-		f.mustStart()
-		var senders sync.WaitGroup
-		for b := range byte(8) {
-			senders.Go(func() {
-				if err := f.s.SendBinary(audio(4, b)); err != nil {
-					t.Error(err)
+// A long chunk holds up no other sender: messages take turns. The directives of
+// one call are one text, and stay together.
+func TestWhoSendsBetweenTheMessagesOfACall(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		send     func(f *fixture, b byte) error
+		together bool
+	}{
+		{"SendBinary", func(f *fixture, b byte) error { return f.s.Task().SendBinary(audio(4, b)) }, false},
+		{"Send", func(f *fixture, b byte) error {
+			return f.s.Task().Send("RunSynthesis", nil, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b}, map[string]any{"n": b})
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p *peer
+				f := newScriptedFixture(t, func(c *peer) {
+					p = c
+					p.pause()
+					p.event("TranscriptionStarted", 20000000, "")
+					<-p.gone
+				})
+				f.mustStart()
+				var senders sync.WaitGroup
+				for b := range byte(8) {
+					senders.Go(func() {
+						if err := c.send(f, b); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				synctest.Wait() // each waits for its turn
+				p.resume()
+				senders.Wait()
+				synctest.Wait()
+				f.s.Task().Shutdown()
+				<-f.s.Task().Done()
+				synctest.Wait()
+				got := p.sent()
+				if len(got) != 32 {
+					t.Fatalf("%d messages", len(got))
+				}
+				mixed := 0
+				for chunk := range slices.Chunk(got, 4) {
+					if slices.ContainsFunc(chunk, func(m string) bool { return m != chunk[0] }) {
+						mixed++
+					}
+				}
+				if c.together && mixed > 0 || !c.together && mixed < 6 {
+					t.Errorf("%d of 8 calls were interrupted: %q", mixed, got)
 				}
 			})
-		}
-		senders.Wait()
-		synctest.Wait()
-		f.s.Shutdown()
-		<-f.s.Done()
-		synctest.Wait()
-		got := p.sent()
-		if len(got) != 32 {
-			t.Fatalf("%d messages", len(got))
-		}
-		for chunk := range slices.Chunk(got, 4) {
-			if slices.ContainsFunc(chunk, func(m string) bool { return m != chunk[0] }) {
-				t.Errorf("the client sent %q", chunk)
-			}
-		}
-	})
+		})
+	}
 }
 
 // pensive is a connection of a client that takes a second to go on after Close.
@@ -79,8 +101,8 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 			var p *peer
 			f := newScriptedFixture(t, func(c *peer) {
 				p = c
-				p.event("TranscriptionStarted", 20000000, "")
 				p.pause()
+				p.event("TranscriptionStarted", 20000000, "")
 				p.sleep(time.Second)
 				if end == "close" {
 					p.frame(0x88, []byte("\x03\xe9"))
@@ -93,11 +115,11 @@ func TestALongChunkEndsWithTheTask(t *testing.T) {
 			})
 			f.wrap(func(conn net.Conn) net.Conn { return pensive{conn} })
 			f.mustStart()
-			err := f.s.SendBinary(audio(64, 1))
+			err := f.s.Task().SendBinary(audio(64, 1))
 			if e, ok := errors.AsType[*session.CloseError](err); want.err != nil && err != want.err || want.err == nil && (!ok || e.Code != 1001) {
 				t.Errorf("%s: SendBinary = %v", end, err)
 			}
-			<-f.s.Done()
+			<-f.s.Task().Done()
 			synctest.Wait()
 			got := p.sent()
 			if n := len(got); n == 0 || n > 5 || got[n-1] != want.last {
@@ -122,7 +144,7 @@ func TestAnswersDoNotMoveTheDeadlineOfABlockedSender(t *testing.T) {
 		begin := time.Now()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 		}
 		if took := time.Since(begin); err != session.ErrWriteTimeout || took != 10*time.Second {
 			t.Errorf("SendBinary = %v after %v", err, took)
@@ -142,10 +164,10 @@ func TestABrokenFrameIsNoWriteTimeoutOfABlockedSender(t *testing.T) {
 		f.mustStart()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 		}
-		if e, ok := errors.AsType[*session.CloseError](err); !ok || e.Code != 1002 || f.s.Err() != err {
-			t.Errorf("SendBinary = %v, Err = %v", err, f.s.Err())
+		if e, ok := errors.AsType[*session.CloseError](err); !ok || e.Code != 1002 || f.s.Task().Err() != err {
+			t.Errorf("SendBinary = %v, Err = %v", err, f.s.Task().Err())
 		}
 	})
 }
@@ -166,10 +188,10 @@ func TestPingsOfThePeerAreAnsweredBetweenMessages(t *testing.T) {
 		f.mustStart()
 		var err error
 		for err == nil {
-			err = f.s.SendBinary(audio(1, 1))
+			err = f.s.Task().SendBinary(audio(1, 1))
 			time.Sleep(100 * time.Millisecond)
 		}
-		<-f.s.Done()
+		<-f.s.Task().Done()
 		synctest.Wait()
 		pongs := slices.DeleteFunc(p.sent(), func(m string) bool { return !strings.HasPrefix(m, "8a") })
 		if want := []string{"8a 30", "8a 31", "8a 32", "8a 33", "8a 34"}; !slices.Equal(pongs, want) {
@@ -198,7 +220,7 @@ func TestEachMessageHasAMaskOfItsOwn(t *testing.T) {
 		f.wrap(func(conn net.Conn) net.Conn { return masks{conn, seen} })
 		f.mustStart()
 		for range 100 {
-			if err := f.s.SendBinary(make([]byte, 100)); err != nil {
+			if err := f.s.Task().SendBinary(make([]byte, 100)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -215,10 +215,10 @@ func (d *Decoder) findPilot(emit func(Event)) bool {
 
 // power returns the power of x without its mean, and the mean.
 func power(x []int16) (power, mean float64) {
-	sum, squares := 0, 0
+	var sum, squares int64 // three loud samples fill an int of 32 bits
 	for _, v := range x {
-		sum += int(v)
-		squares += int(v) * int(v)
+		sum += int64(v)
+		squares += int64(v) * int64(v)
 	}
 	n := float64(max(len(x), 1))
 	mean = float64(sum) / n

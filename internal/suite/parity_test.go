@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ type parityRow struct{ python, kind, def, goNames, match, why, whyZH, test strin
 
 func parityRows(t *testing.T) []parityRow {
 	t.Helper()
-	file, err := os.ReadFile("testdata/python-parity.tsv")
+	file, err := os.ReadFile(root + "testdata/python-parity.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func classOf(item string) string { class, _, _ := strings.Cut(item, "."); return
 // goNames are the names in package nls: F, T, T.Method and T.Field.
 func goNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
-	for _, file := range parseGo(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
+	for _, file := range parseGo(t, false, root+"*.go") {
 		for _, decl := range file.Decls {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:
@@ -141,7 +141,7 @@ func goNames(t *testing.T) map[string]bool {
 // testStrings are the string literals in each test function.
 func testStrings(t *testing.T) map[string][]string {
 	tests := map[string][]string{}
-	for _, file := range parseGo(t, func(name string) bool { return strings.HasSuffix(name, "_test.go") }) {
+	for _, file := range parseGo(t, true, root+"*_test.go", "*_test.go") {
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok || !strings.HasPrefix(f.Name.Name, "Test") {
@@ -161,15 +161,19 @@ func testStrings(t *testing.T) map[string][]string {
 	return tests
 }
 
-func parseGo(t *testing.T, use func(name string) bool) []*ast.File {
+// parseGo parses the files that match, either tests or what is none.
+func parseGo(t *testing.T, tests bool, patterns ...string) []*ast.File {
 	t.Helper()
-	paths, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var files []*ast.File
-	for _, path := range paths {
-		if use(path) {
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no files %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") != tests {
+				continue
+			}
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 			if err != nil {
 				t.Fatal(err)
@@ -191,52 +195,27 @@ type wire struct {
 // onWire runs test in a bubble, with a gateway that no idle session leaves.
 func onWire(t *testing.T, opts nlstest.Options, test func(*testing.T, *wire)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &wire{}
-		opts.Pipe, opts.IdleTimeout = true, -1
-		opts.OnFrame = func(f nlstest.Frame) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.frames = append(w.frames, f)
+	w := &wire{}
+	opts.IdleTimeout = -1
+	opts.OnFrame = func(f nlstest.Frame) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.frames = append(w.frames, f)
+	}
+	fault := opts.Fault
+	opts.Fault = func(r *http.Request) *nlstest.Fault {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.shakes = append(w.shakes, r.Header.Clone())
+		if fault == nil {
+			return nil
 		}
-		fault := opts.Fault
-		opts.Fault = func(r *http.Request) *nlstest.Fault {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.shakes = append(w.shakes, r.Header.Clone())
-			if fault == nil {
-				return nil
-			}
-			return fault(r)
-		}
-		w.Server = nlstest.NewServer(opts)
-		defer w.Close()
+		return fault(r)
+	}
+	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
+		w.Server = server
 		test(t, w)
 	})
-}
-
-// always is a fault of every connection.
-func always(f nlstest.Fault) func(*http.Request) *nlstest.Fault {
-	return func(*http.Request) *nlstest.Fault { return &f }
-}
-
-// taskFails is a TaskFailed in every session.
-func taskFails(at nlstest.Point) func(*http.Request) *nlstest.Fault {
-	return always(nlstest.Fault{At: at, Do: nlstest.TaskFailed, Code: nls.StatusServerError, Only: true})
-}
-
-// client returns a Client for w. change may be nil.
-func (w *wire) client(t *testing.T, change func(*nls.Config)) *nls.Client {
-	t.Helper()
-	cfg := w.Config()
-	if change != nil {
-		change(&cfg)
-	}
-	c, err := nls.NewClient(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 type directive struct {
@@ -364,7 +343,7 @@ func TestParityPayload(t *testing.T) {
 				{c.params, c.want},
 			} {
 				onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-					if err := start(t.Context(), w.client(t, nil), run.params); err != nil {
+					if err := start(t.Context(), clientOf(t, w.Server), run.params); err != nil {
 						t.Fatal(err)
 					}
 					if got := w.directives(t)[0].Payload[c.key]; got != run.want {
@@ -381,10 +360,10 @@ func TestParityPayload(t *testing.T) {
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				if err := start(t.Context(), w.client(t, nil), params[0]); err != nil {
+				if err := start(t.Context(), clientOf(t, w.Server), params[0]); err != nil {
 					t.Error(err)
 				}
-				err := start(t.Context(), w.client(t, nil), params[1])
+				err := start(t.Context(), clientOf(t, w.Server), params[1])
 				if e, ok := errors.AsType[*nls.ParamError](err); !ok || e.Param != "Channels" {
 					t.Errorf("two channels: %v", err)
 				}
@@ -397,7 +376,7 @@ func TestParityPayload(t *testing.T) {
 
 	t.Run("NlsCommonProto.start.name", func(t *testing.T) {
 		onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-			p := w.client(t, nil).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
+			p := clientOf(t, w.Server).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
 			if err := p.Start(t.Context(), "StartTranscription", nls.CommonParams{}); err != nil {
 				t.Fatal(err)
 			}
@@ -419,7 +398,7 @@ func TestParityPayload(t *testing.T) {
 			{m{"device": m{"uuid": "x"}}, m{"device": m{"uuid": "x"}}},
 		} {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				if err := start(t.Context(), w.client(t, nil), nls.CommonParams{Context: c.context}); err != nil {
+				if err := start(t.Context(), clientOf(t, w.Server), nls.CommonParams{Context: c.context}); err != nil {
 					t.Fatal(err)
 				}
 				if got := w.directives(t)[0].Context; !reflect.DeepEqual(got, c.want) {
@@ -446,7 +425,7 @@ func TestParityConstructors(t *testing.T) {
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				c := w.client(t, nil)
+				c := clientOf(t, w.Server)
 				switch product(item).(type) {
 				case nls.RecognitionParams:
 					c.NewRecognizer(nls.RecognizerHandlers{})
@@ -505,7 +484,7 @@ func TestParityConstructors(t *testing.T) {
 	} {
 		t.Run(items[0], func(t *testing.T) { // and aksecret
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				c := w.client(t, func(cfg *nls.Config) { cfg.Token = "" })
+				c := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.Token = "" })
 				for range 2 {
 					if err := start(t.Context(), c, product(items[0])); err != nil {
 						t.Error(err)
@@ -518,7 +497,7 @@ func TestParityConstructors(t *testing.T) {
 					func(cfg *nls.Config) { cfg.AccessKeyID += "x" },
 					func(cfg *nls.Config) { cfg.AccessKeySecret += "x" },
 				} {
-					c := w.client(t, func(cfg *nls.Config) { cfg.Token = ""; spoil(cfg) })
+					c := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.Token = ""; spoil(cfg) })
 					err := start(t.Context(), c, product(items[0]))
 					if _, ok := errors.AsType[*nls.TokenError](err); !ok {
 						t.Errorf("with a wrong access key: %v", err)
@@ -538,14 +517,14 @@ func TestParityConstructors(t *testing.T) {
 				AppKeys: map[string]string{"key": "me"},
 			}
 			onWire(t, opts, func(t *testing.T, w *wire) {
-				c := w.client(t, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "made-up-token" })
+				c := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "made-up-token" })
 				if err := start(t.Context(), c, product(item)); err != nil {
 					t.Error(err)
 				}
 				if got := w.shakes[0].Get("X-NLS-Token"); got != "made-up-token" {
 					t.Errorf("X-NLS-Token: %s", got)
 				}
-				c = w.client(t, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "other" })
+				c = clientOf(t, w.Server, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "other" })
 				if err := start(t.Context(), c, product(item)); !errors.Is(err, nls.ErrAccessDenied) {
 					t.Errorf("with another token: %v", err)
 				}
@@ -559,7 +538,7 @@ func TestParityConstructors(t *testing.T) {
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				if err := start(t.Context(), w.client(t, nil), product(item)); err != nil {
+				if err := start(t.Context(), clientOf(t, w.Server), product(item)); err != nil {
 					t.Fatal(err)
 				}
 				for _, d := range w.directives(t) {
@@ -567,7 +546,7 @@ func TestParityConstructors(t *testing.T) {
 						t.Errorf("%s has appkey %v", d.Header["name"], d.Header["appkey"])
 					}
 				}
-				c := w.client(t, func(cfg *nls.Config) { cfg.AppKey = "unknown" })
+				c := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.AppKey = "unknown" })
 				if err := start(t.Context(), c, product(item)); nls.StatusCode(err) != nls.StatusAppKeyNotExist {
 					t.Errorf("with an unknown appkey: %v", err)
 				}
@@ -577,7 +556,7 @@ func TestParityConstructors(t *testing.T) {
 
 	t.Run("NlsCommonProto.__init__.namespace", func(t *testing.T) {
 		onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-			p := w.client(t, nil).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
+			p := clientOf(t, w.Server).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
 			err := p.Start(t.Context(), "StartTranscription",
 				nls.CommonParams{Started: []string{"TranscriptionStarted"}})
 			if err != nil {
@@ -599,9 +578,9 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestParityTimeouts(t *testing.T) {
-	hangOnStart := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.Hang})}
-	hangOnStop := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.OnStop, Do: nlstest.Hang})}
-	hangOnDial := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.AtHandshake, Do: nlstest.Hang})}
+	hangOnStart := nlstest.Options{Fault: faultAlways("hang@on-start")}
+	hangOnStop := nlstest.Options{Fault: faultAlways("hang@on-stop")}
+	hangOnDial := nlstest.Options{Fault: faultAlways("hang@handshake")}
 
 	// took checks that call fails with want after exactly d.
 	took := func(t *testing.T, d time.Duration, want error, call func() error) {
@@ -635,7 +614,7 @@ func TestParityTimeouts(t *testing.T) {
 	} {
 		t.Run(c.item, func(t *testing.T) {
 			onWire(t, c.gate, func(t *testing.T, w *wire) {
-				client := w.client(t, nil)
+				client := clientOf(t, w.Server)
 				took(t, c.def, c.want, func() error { return start(t.Context(), client, c.none) })
 				took(t, 3*time.Second, c.want, func() error { return start(t.Context(), client, c.set) })
 				took(t, 2*time.Second, c.want, func() error { return start(within(t, 2*time.Second), client, c.set) })
@@ -647,7 +626,7 @@ func TestParityTimeouts(t *testing.T) {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, hangOnStop, func(t *testing.T, w *wire) {
 				stop := func(config time.Duration, ctx context.Context) error {
-					client := w.client(t, func(cfg *nls.Config) { cfg.StopTimeout = config })
+					client := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.StopTimeout = config })
 					object := newTask(client, classOf(item), func(string) {})
 					if err := object.start(t.Context()); err != nil {
 						t.Fatal(err)
@@ -666,7 +645,7 @@ func TestParityTimeouts(t *testing.T) {
 		for _, noWait := range []bool{false, true} {
 			onWire(t, nlstest.Options{ReplyDelay: time.Second}, func(t *testing.T, w *wire) {
 				var completed atomic.Bool // read while the session may run
-				tts := w.client(t, nil).NewSynthesizer(nls.SynthesizerHandlers{
+				tts := clientOf(t, w.Server).NewSynthesizer(nls.SynthesizerHandlers{
 					OnCompleted: func(*nls.Event) { completed.Store(true) },
 				})
 				if err := tts.Start(t.Context(), nls.SynthesisParams{Text: "你好", NoWait: noWait}); err != nil {
@@ -729,7 +708,7 @@ func TestParityPings(t *testing.T) {
 		t.Run(item, func(t *testing.T) {
 			gate := nlstest.Options{}
 			if classOf(item) == "NlsSpeechSynthesizer" { // which would be done at once
-				gate.Fault = always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.Hang})
+				gate.Fault = faultAlways("hang@on-start")
 			}
 			for _, c := range []struct {
 				interval time.Duration
@@ -738,7 +717,7 @@ func TestParityPings(t *testing.T) {
 				{0, 7}, {20 * time.Second, 3}, {-1, 0},
 			} {
 				onWire(t, gate, func(t *testing.T, w *wire) {
-					s := open[classOf(item)](t, w.client(t, nil), ping{interval: c.interval})
+					s := open[classOf(item)](t, clientOf(t, w.Server), ping{interval: c.interval})
 					defer s.Shutdown()
 					time.Sleep(61 * time.Second)
 					if got := w.Stats().Pings; got != c.want {
@@ -754,12 +733,12 @@ func TestParityPings(t *testing.T) {
 		"NlsSpeechSynthesizer.start.ping_timeout", "NlsCommonProto.start.ping_timeout",
 	} {
 		t.Run(item, func(t *testing.T) {
-			gate := nlstest.Options{Fault: always(nlstest.Fault{At: nlstest.BeforeStart, Do: nlstest.NoPong})}
+			gate := nlstest.Options{Fault: faultAlways("nopong@before-start")}
 			if classOf(item) == "NlsSpeechSynthesizer" {
-				gate.Fault = always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.HalfOpen})
+				gate.Fault = faultAlways("halfopen@on-start")
 			}
 			onWire(t, gate, func(t *testing.T, w *wire) {
-				s := open[classOf(item)](t, w.client(t, nil), ping{})
+				s := open[classOf(item)](t, clientOf(t, w.Server), ping{})
 				time.Sleep(time.Minute)
 				if err := s.Err(); err != nil {
 					t.Errorf("without PingTimeout: %v", err)
@@ -768,7 +747,7 @@ func TestParityPings(t *testing.T) {
 				<-s.Done()
 			})
 			onWire(t, gate, func(t *testing.T, w *wire) {
-				s := open[classOf(item)](t, w.client(t, nil), ping{timeout: 5 * time.Second})
+				s := open[classOf(item)](t, clientOf(t, w.Server), ping{timeout: 5 * time.Second})
 				begin := time.Now()
 				<-s.Done()
 				if got := time.Since(begin); got != 13*time.Second || !errors.Is(s.Err(), nls.ErrPingTimeout) {
@@ -799,7 +778,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 	t.Helper()
 	opts := nlstest.Options{}
 	if fail {
-		opts.Fault = taskFails(nlstest.OnStart)
+		opts.Fault = faultAlways("taskfailed@on-start,code=50000000,only")
 	}
 	args := []any{"thread0", 7}
 	note := func(name string, e nls.Event) { all = append(all, seen{name: name, message: e.String(), args: e.Args}) }
@@ -813,7 +792,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 	onData := func(e nls.AudioEvent) { all = append(all, seen{name: "on_data", data: e.Data, args: e.Args}) }
 
 	onWire(t, opts, func(t *testing.T, w *wire) {
-		client, ctx := w.client(t, nil), t.Context()
+		client, ctx := clientOf(t, w.Server), t.Context()
 		var err error
 		switch class {
 		case "NlsSpeechRecognizer":
@@ -823,7 +802,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 				OnError:     onError, OnClose: onClose, CallbackArgs: args,
 			})
 			if err = r.Start(ctx, nls.RecognitionParams{EnableIntermediateResult: true}); err == nil {
-				err = errors.Join(r.SendAudio(speech(t)), r.Stop(ctx))
+				err = errors.Join(r.SendAudio(speech("你好")), r.Stop(ctx))
 			}
 		case "NlsSpeechTranscriber":
 			r := client.NewTranscriber(nls.TranscriberHandlers{
@@ -833,7 +812,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 				OnError: onError, OnClose: onClose, CallbackArgs: args,
 			})
 			if err = r.Start(ctx, nls.TranscriptionParams{EnableIntermediateResult: true}); err == nil {
-				err = errors.Join(r.SendAudio(speech(t)), r.Stop(ctx))
+				err = errors.Join(r.SendAudio(speech("你好")), r.Stop(ctx))
 			}
 		case "NlsSpeechSynthesizer":
 			r := client.NewSynthesizer(nls.SynthesizerHandlers{
@@ -865,19 +844,6 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 		}
 	}
 	return all
-}
-
-// speech is audio that the gateway understands.
-func speech(t *testing.T) []byte {
-	t.Helper()
-	var pcm bytes.Buffer
-	err := nlstest.Loopback().Synthesize(t.Context(), "你好",
-		nlstest.Voice{SampleRate: nls.DefaultSampleRate, Volume: nls.DefaultVolume},
-		func(b []byte, _ []nls.Subtitle) error { _, err := pcm.Write(b); return err })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pcm.Bytes()
 }
 
 func TestParityCallbacks(t *testing.T) {
@@ -974,7 +940,7 @@ func TestParityCallbacks(t *testing.T) {
 		for _, call := range record(t, "NlsSpeechSynthesizer", false).of("on_data") {
 			got = append(got, call.data...)
 		}
-		if !bytes.Equal(got, speech(t)) {
+		if !bytes.Equal(got, speech("你好")) {
 			t.Errorf("%d bytes, other ones than the gateway has made", len(got))
 		}
 	})
@@ -1044,14 +1010,14 @@ func TestParityMethods(t *testing.T) {
 	}) {
 		t.Run(c.item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				object := newTask(w.client(t, nil), c.item, ignore)
+				object := newTask(clientOf(t, w.Server), c.item, ignore)
 				for range 2 { // one object, one session after the other
 					if err := object.start(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					if object.send != nil {
 						synctest.Wait() // for Started
-						if err := object.send(speech(t)); err != nil {
+						if err := object.send(speech("你好")); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -1084,7 +1050,7 @@ func TestParityMethods(t *testing.T) {
 		t.Run(c.item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
 				var returned []string
-				object := newTask(w.client(t, nil), classOf(c.item), func(callback string) {
+				object := newTask(clientOf(t, w.Server), classOf(c.item), func(callback string) {
 					time.Sleep(time.Second)
 					returned = append(returned, callback)
 				})
@@ -1092,7 +1058,7 @@ func TestParityMethods(t *testing.T) {
 					t.Fatal(err)
 				}
 				if strings.HasSuffix(c.item, ".stop") {
-					if err := errors.Join(object.send(speech(t)), object.end(t.Context())); err != nil {
+					if err := errors.Join(object.send(speech("你好")), object.end(t.Context())); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -1110,9 +1076,9 @@ func TestParityMethods(t *testing.T) {
 		"NlsSpeechSynthesizer.start.return", "NlsCommonProto.start.return",
 	} {
 		t.Run(item, func(t *testing.T) {
-			refuse := always(nlstest.Fault{At: nlstest.AtHandshake, Do: nlstest.Refuse, Code: 503})
+			refuse := faultAlways("refuse@handshake,code=503")
 			onWire(t, nlstest.Options{Fault: refuse}, func(t *testing.T, w *wire) {
-				err := newTask(w.client(t, nil), classOf(item), ignore).start(t.Context())
+				err := newTask(clientOf(t, w.Server), classOf(item), ignore).start(t.Context())
 				if e, ok := errors.AsType[*nls.HandshakeError](err); !ok || e.HTTPStatus != 503 || !nls.Retryable(err) {
 					t.Errorf("start: %v", err)
 				}
@@ -1121,8 +1087,8 @@ func TestParityMethods(t *testing.T) {
 	}
 	for _, item := range []string{"NlsSpeechRecognizer.stop.return", "NlsSpeechTranscriber.stop.return"} {
 		t.Run(item, func(t *testing.T) {
-			onWire(t, nlstest.Options{Fault: taskFails(nlstest.OnStop)}, func(t *testing.T, w *wire) {
-				object := newTask(w.client(t, nil), classOf(item), ignore)
+			onWire(t, nlstest.Options{Fault: faultAlways("taskfailed@on-stop,code=50000000,only")}, func(t *testing.T, w *wire) {
+				object := newTask(clientOf(t, w.Server), classOf(item), ignore)
 				if err := object.end(t.Context()); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before start: %v", err)
 				}
@@ -1142,9 +1108,9 @@ func TestParityMethods(t *testing.T) {
 		"NlsCommonProto.shutdown",
 	} {
 		t.Run(item, func(t *testing.T) {
-			hang := always(nlstest.Fault{At: nlstest.OnStart, Do: nlstest.Hang})
+			hang := faultAlways("hang@on-start")
 			onWire(t, nlstest.Options{Fault: hang}, func(t *testing.T, w *wire) {
-				object := newTask(w.client(t, nil), classOf(item), ignore)
+				object := newTask(clientOf(t, w.Server), classOf(item), ignore)
 				object.Shutdown() // no session: nothing happens
 				ended := make(chan error)
 				go func() {
@@ -1175,7 +1141,7 @@ func TestParityMethods(t *testing.T) {
 	} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				object := newTask(w.client(t, nil), classOf(item), ignore)
+				object := newTask(clientOf(t, w.Server), classOf(item), ignore)
 				buf := []byte{1, 2, 3, 4}
 				if err := object.send(buf); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before start: %v", err)
@@ -1207,7 +1173,7 @@ func TestParityMethods(t *testing.T) {
 		"NlsSpeechTranscriber.ctrl.return"} {
 		t.Run(item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				r := w.client(t, nil).NewTranscriber(nls.TranscriberHandlers{})
+				r := clientOf(t, w.Server).NewTranscriber(nls.TranscriberHandlers{})
 				ex := map[string]any{"test": "tttt"}
 				if err := r.Ctrl(ex); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before Start: %v", err)
@@ -1242,7 +1208,7 @@ func TestParityMethods(t *testing.T) {
 	} {
 		t.Run(c.item, func(t *testing.T) {
 			onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
-				p := w.client(t, nil).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
+				p := clientOf(t, w.Server).NewCommonProto("SpeechTranscriber", nls.CommonHandlers{})
 				if err := p.SendText("ControlTranscriber", c.payload, c.context); !errors.Is(err, nls.ErrNotStarted) {
 					t.Errorf("before Start: %v", err)
 				}
@@ -1279,7 +1245,7 @@ func TestParityGetToken(t *testing.T) {
 			if !token.Valid(time.Hour) {
 				t.Errorf("the token is good until %v", token.Expiry)
 			}
-			c := w.client(t, func(cfg *nls.Config) { cfg.Token = token.Value })
+			c := clientOf(t, w.Server, func(cfg *nls.Config) { cfg.Token = token.Value })
 			if err := start(t.Context(), c, nls.RecognitionParams{}); err != nil {
 				t.Error(err)
 			}

@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
@@ -59,6 +59,15 @@ func peakHeap(f func()) int64 {
 	return peak.Load() - base
 }
 
+// checkHeap checks what peakHeap says, but for -short.
+func checkHeap(t *testing.T, peak, limit int64) {
+	t.Helper()
+	t.Logf("the heap grew by %.1f MiB", float64(peak)/mib)
+	if peak > limit && !testing.Short() {
+		t.Errorf("the heap grew by more than %d MiB", limit/mib)
+	}
+}
+
 // rawService is a service that answers the first directive with started, if that
 // is not empty, and then does what it likes with the connection.
 func rawService(t *testing.T, started string, trace *nls.Trace, then func(net.Conn)) *nls.Client {
@@ -80,13 +89,9 @@ func rawService(t *testing.T, started string, trace *nls.Trace, then func(net.Co
 		then(c.NetConn())
 	}))
 	t.Cleanup(server.Close)
-	c, err := nls.NewClient(nls.Config{
+	return newClient(t, nls.Config{
 		URL: "ws" + strings.TrimPrefix(server.URL, "http"), AppKey: "key", Token: "token", WriteTimeout: time.Second, Trace: trace,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func event(name, payload string) []byte {
@@ -143,10 +148,7 @@ func TestALongMessageTakesLittleMemory(t *testing.T) {
 			if e, ok := errors.AsType[*nls.CloseError](err); !ok || e.Code != 1009 {
 				t.Errorf("Err = %v", err)
 			}
-			t.Logf("the heap grew by %.1f MiB", float64(peak)/mib)
-			if peak > limit {
-				t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-			}
+			checkHeap(t, peak, limit)
 		})
 	}
 }
@@ -215,10 +217,7 @@ func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
 			if err := tr.Err(); c.end && (err != nil || got != c.count+1) {
 				t.Errorf("%d events of %d, Err = %v", got-1, c.count, err)
 			}
-			t.Logf("the heap grew by %.1f MiB", float64(peak)/mib)
-			if peak > limit {
-				t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-			}
+			checkHeap(t, peak, limit)
 		})
 	}
 }
@@ -258,10 +257,7 @@ func TestAudioThatIsNotReadTakesLittleMemory(t *testing.T) {
 	if slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, nls.ErrWriteTimeout) }) {
 		t.Errorf("the senders got %v", errs)
 	}
-	t.Logf("the heap grew by %.1f MiB", float64(peak)/mib)
-	if peak > limit {
-		t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-	}
+	checkHeap(t, peak, limit)
 }
 
 // An endless synthesis against a player that has stopped.

@@ -1,5 +1,5 @@
 //go:build !race
 
-package nls_test
+package suite
 
 const raceEnabled = false

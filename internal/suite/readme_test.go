@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
@@ -7,12 +7,15 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/nlsgo/nls"
 )
 
 var updateREADME = flag.Bool("update-readme", false, "write code and porting table into the READMEs")
@@ -36,14 +39,14 @@ var readmes = []struct {
 
 func readFile(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(name)
+	text, err := os.ReadFile(root + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-// To bring the READMEs up to date: go test -run README . -update-readme
+// To bring the READMEs up to date: go test -run README ./internal/suite -update-readme
 func TestREADMEIsUpToDate(t *testing.T) {
 	functions := exampleCode(t)
 	for _, readme := range readmes {
@@ -62,11 +65,11 @@ func TestREADMEIsUpToDate(t *testing.T) {
 			return m[1] + table + m[2]
 		})
 		if *updateREADME {
-			if err := os.WriteFile(readme.file, []byte(want), 0o644); err != nil {
+			if err := os.WriteFile(root+readme.file, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		} else if text != want {
-			t.Errorf("%s is out of date; go test -run README . -update-readme", readme.file)
+			t.Errorf("%s is out of date; go test -run README ./internal/suite -update-readme", readme.file)
 		}
 		if !readmeTable.MatchString(text) {
 			t.Errorf("%s has no porting table", readme.file)
@@ -245,5 +248,19 @@ func TestREADMEIsTheSameInBothLanguages(t *testing.T) {
 	}
 	if !slices.Equal(en.links, zh.links) {
 		t.Errorf("links %v and %v", en.links, zh.links)
+	}
+}
+
+func TestTheFileOfTheExamplesIsWhatTheGatewaySays(t *testing.T) {
+	file, err := os.Open(root + "testdata/hello.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := nls.ReadWAVHeader(file); err != nil {
+		t.Fatal(err)
+	}
+	if audio, err := io.ReadAll(file); err != nil || !bytes.Equal(audio, speech("你好")) {
+		t.Errorf("go generate . makes another file; %v", err)
 	}
 }

@@ -1,15 +1,12 @@
-package nls_test
+package suite
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math"
 	"net"
-	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -17,11 +14,6 @@ import (
 )
 
 // Every bound on time, in the synctest bubble of a gateway that is too slow for it.
-
-func productNamed(name string) product {
-	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })
-	return products[i]
-}
 
 // bounds are ways to bound a call, and what then ends it when nobody answers. The
 // time of a bound on the call itself is given as the default.
@@ -289,6 +281,26 @@ func TestStopAndShutdownFreeABlockedSender(t *testing.T) {
 	}
 }
 
+func TestPingParameters(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		tr := clientOf(t, server).NewTranscriber(nls.TranscriberHandlers{})
+		for _, p := range []nls.TranscriptionParams{
+			{PingTimeout: -1},
+			{PingTimeout: nls.DefaultPingInterval},
+			{PingInterval: 5 * time.Second, PingTimeout: 6 * time.Second},
+			{PingInterval: -1, PingTimeout: 1},
+		} {
+			var e *nls.ParamError
+			if err := tr.Start(t.Context(), p); !errors.As(err, &e) || e.Param != "PingTimeout" {
+				t.Errorf("%+v: %v", p, err)
+			}
+		}
+		if tr.TaskID() != "" || server.Stats().Connections != 0 {
+			t.Error("a bad parameter reached the gateway")
+		}
+	})
+}
+
 func TestPingTimeouts(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -327,24 +339,25 @@ func TestEachCallHoldsItsBoundWhileEachCallbackIsStuck(t *testing.T) {
 		handler, fault string
 		want           error // nil for the TaskError
 	}
+	errNone := errors.New("none") // OnClose has been told so, and it is too late for another
 	for _, c := range []struct {
 		product string
 		calls   []call
 	}{
 		{"Recognizer", []call{
 			{"OnStart", "", nls.ErrStartTimeout}, {"OnResultChanged", "", nls.ErrStopTimeout}, {"OnCompleted", "", nls.ErrStopTimeout},
-			{"OnError", failure, nil}, {"OnClose", "", nls.ErrStopTimeout}}},
+			{"OnError", failure, nil}, {"OnClose", "", errNone}}},
 		{"Transcriber", []call{
 			{"OnStart", "", nls.ErrStartTimeout}, {"OnSentenceBegin", "", nls.ErrStopTimeout}, {"OnResultChanged", "", nls.ErrStopTimeout},
 			{"OnSentenceEnd", "", nls.ErrStopTimeout}, {"OnCompleted", "", nls.ErrStopTimeout},
-			{"OnError", failure, nil}, {"OnClose", "", nls.ErrStopTimeout}}},
+			{"OnError", failure, nil}, {"OnClose", "", errNone}}},
 		{"Synthesizer", []call{
 			{"OnMetaInfo", "", nls.ErrCompleteTimeout}, {"OnData", "", nls.ErrCompleteTimeout}, {"OnCompleted", "", nls.ErrCompleteTimeout},
-			{"OnError", "taskfailed@during-events", nil}, {"OnClose", "", nls.ErrCompleteTimeout}}},
+			{"OnError", "taskfailed@during-events", nil}, {"OnClose", "", errNone}}},
 		{"StreamSynthesizer", []call{
 			{"OnStart", "", nls.ErrStartTimeout}, {"OnSentenceBegin", "", nls.ErrStopTimeout}, {"OnSentenceSynthesis", "", nls.ErrStopTimeout},
 			{"OnData", "", nls.ErrStopTimeout}, {"OnSentenceEnd", "", nls.ErrStopTimeout}, {"OnCompleted", "", nls.ErrStopTimeout},
-			{"OnError", failure, nil}, {"OnClose", "", nls.ErrStopTimeout}}},
+			{"OnError", failure, nil}, {"OnClose", "", errNone}}},
 		{"CommonProto", []call{
 			{"OnOpen", "", nls.ErrStartTimeout}, {"RecognitionStarted", "", nls.ErrStartTimeout},
 			{"RecognitionResultChanged", "", context.DeadlineExceeded}, {"RecognitionCompleted", "", context.DeadlineExceeded},
@@ -368,7 +381,11 @@ func TestEachCallHoldsItsBoundWhileEachCallbackIsStuck(t *testing.T) {
 					if took := time.Since(begin); took != 10*time.Second {
 						t.Errorf("took %v", took)
 					}
-					if stuck.want != nil && !errors.Is(err, stuck.want) || stuck.want == nil && nls.StatusCode(err) != 50000000 {
+					switch {
+					case stuck.want == errNone && err == nil:
+					case stuck.want == nil && nls.StatusCode(err) == 50000000:
+					case stuck.want != nil && errors.Is(err, stuck.want):
+					default:
 						t.Errorf("got %v, want %v", err, stuck.want)
 					}
 					time.Sleep(time.Hour)
@@ -448,7 +465,8 @@ func (e spaced) Synthesize(ctx context.Context, text string, v nlstest.Voice, em
 	})
 }
 
-// A long synthesis may take as long as it wants, as long as something comes.
+// A long synthesis may take as long as it wants, as long as something comes and
+// each callback returns in time.
 func TestTheBoundOnSilenceIsRenewedByEachMessage(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -460,7 +478,8 @@ func TestTheBoundOnSilenceIsRenewedByEachMessage(t *testing.T) {
 	}{
 		{"59 s between messages", 59 * time.Second, 0, nil, 3 * time.Minute, time.Hour},
 		{"61 s between messages", 61 * time.Second, 0, nls.ErrStopTimeout, time.Minute, time.Minute},
-		{"a callback of two minutes", 0, 2 * time.Minute, nil, 2 * time.Minute, time.Hour},
+		{"callbacks of 59 s", 0, 59 * time.Second, nil, 2 * time.Minute, time.Hour},
+		{"a callback of two minutes", 0, 2 * time.Minute, nls.ErrStopTimeout, time.Minute, time.Minute},
 	} {
 		for _, name := range []string{"Synthesizer, long text", "StreamSynthesizer"} {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
@@ -480,6 +499,7 @@ func TestTheBoundOnSilenceIsRenewedByEachMessage(t *testing.T) {
 					if !errors.Is(err, want) || took < c.atLeast || took > c.atMost {
 						t.Errorf("got %v after %v, want %v", err, took, want)
 					}
+					<-s.Done()
 				})
 			})
 		}
@@ -498,43 +518,4 @@ func TestSilenceBeforeStopIsNoneOfTheStreamSynthesizersBusiness(t *testing.T) {
 			t.Errorf("Stop = %v", err)
 		}
 	})
-}
-
-// What a token says about its expiry decides when it is looked up again, never
-// whether it is sent: the gateway knows better, and clocks are wrong.
-func TestTokensOfAnyExpiryAreSent(t *testing.T) {
-	for name, expiry := range map[string]time.Time{
-		"unknown": {}, "the year 1": time.Unix(-62135596800, 1), "1970": time.Unix(0, 0), "1999": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC),
-		"tomorrow": time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC), "9999": time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
-		"the end of time": time.Unix(math.MaxInt64-62135596801, 0), "beyond it": time.Unix(math.MaxInt64, 999999999),
-	} {
-		for _, cached := range []bool{false, true} {
-			t.Run(name+map[bool]string{true: "/cached"}[cached], func(t *testing.T) {
-				inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
-					value, lookups := server.Config().Token, 0
-					var source nls.TokenSource = nls.TokenSourceFunc(func(context.Context) (*nls.Token, error) {
-						lookups++
-						return &nls.Token{Value: value, Expiry: expiry}, nil
-					})
-					if cached {
-						source = nls.CacheTokens(source, 5*time.Minute)
-					}
-					client := clientOf(t, server, func(cfg *nls.Config) { cfg.Token, cfg.TokenSource = "", source })
-					for range 3 {
-						if err := newRecognizerSubject(client).run(t.Context()); err != nil {
-							t.Error(err)
-						}
-					}
-					synctest.Wait()
-					want := 3
-					if cached && (expiry.IsZero() || expiry.After(time.Now())) {
-						want = 1
-					}
-					if lookups != want {
-						t.Errorf("%d lookups, want %d", lookups, want)
-					}
-				})
-			})
-		}
-	}
 }

@@ -1,7 +1,8 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -9,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -157,6 +160,45 @@ func TestAppKeyOfAnotherAccountIsRefused(t *testing.T) {
 	})
 }
 
+// What a token says about its expiry decides when it is looked up again, never
+// whether it is sent: the gateway knows better, and clocks are wrong.
+func TestTokensOfAnyExpiryAreSent(t *testing.T) {
+	for name, expiry := range map[string]time.Time{
+		"unknown": {}, "the year 1": time.Unix(-62135596800, 1), "1970": time.Unix(0, 0), "1999": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC),
+		"tomorrow": time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC), "9999": time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
+		"the end of time": time.Unix(math.MaxInt64-62135596801, 0), "beyond it": time.Unix(math.MaxInt64, 999999999),
+	} {
+		for _, cached := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: "/cached"}[cached], func(t *testing.T) {
+				inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+					value, lookups := server.Config().Token, 0
+					var source nls.TokenSource = nls.TokenSourceFunc(func(context.Context) (*nls.Token, error) {
+						lookups++
+						return &nls.Token{Value: value, Expiry: expiry}, nil
+					})
+					if cached {
+						source = nls.CacheTokens(source, 5*time.Minute)
+					}
+					client := clientOf(t, server, func(cfg *nls.Config) { cfg.Token, cfg.TokenSource = "", source })
+					for range 3 {
+						if err := newRecognizerSubject(client).run(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+					synctest.Wait()
+					want := 3
+					if cached && (expiry.IsZero() || expiry.After(time.Now())) {
+						want = 1
+					}
+					if lookups != want {
+						t.Errorf("%d lookups, want %d", lookups, want)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestThrottledTokenLookupsAreRetryable(t *testing.T) {
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		opts := server.Config().TokenOptions
@@ -196,11 +238,7 @@ func TestGatewayOfAnUnknownAuthorityGetsNoKey(t *testing.T) {
 		cfg := server.Config()
 		withKey(&cfg)
 		cfg.TokenOptions = &nls.TokenOptions{Endpoint: right.Endpoint, Transport: &http.Transport{TLSClientConfig: c.cfg, DisableKeepAlives: true}}
-		client, err := nls.NewClient(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = newTranscriberSubject(client).start(t.Context())
+		err := newTranscriberSubject(newClient(t, cfg)).start(t.Context())
 		if _, ok := errors.AsType[*nls.TokenError](err); !ok || !c.check(err) || nls.Retryable(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -262,14 +300,7 @@ func TestSessionsShowNeitherKeyNorToken(t *testing.T) {
 		"reset":               {fault: "reset@after-start"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := nlstest.Options{AccessKeys: map[string]string{"MARKEDid": "MARKEDsecret"}}
-			if c.fault != "" {
-				fault, err := nlstest.ParseFault(c.fault)
-				if err != nil {
-					t.Fatal(err)
-				}
-				opts.Fault = func(*http.Request) *nlstest.Fault { return fault }
-			}
+			opts := nlstest.Options{AccessKeys: map[string]string{"MARKEDid": "MARKEDsecret"}, Fault: faultAlways(c.fault)}
 			inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 				var out bytes.Buffer
 				var mu sync.Mutex

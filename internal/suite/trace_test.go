@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"
@@ -61,6 +61,7 @@ func TestTraceSeesTheLifeOfASession(t *testing.T) {
 			c.MaxPendingBytes = 1
 		})
 		s := newTranscriberSubject(client)
+		s.on("OnSentenceBegin", func() { time.Sleep(time.Second) }) // or no message would find another
 		var connected bool
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 			GotConn: func(httptrace.GotConnInfo) { connected = true },

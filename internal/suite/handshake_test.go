@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"bufio"
@@ -17,27 +17,6 @@ import (
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wsframe"
 )
-
-// listen serves one connection and returns its address.
-func listen(t *testing.T, serve func(net.Conn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	t.Cleanup(func() {
-		l.Close()
-		<-served
-	})
-	go func() {
-		defer close(served)
-		if c, err := l.Accept(); err == nil {
-			serve(c)
-		}
-	}()
-	return l.Addr().String()
-}
 
 // The answer to a handshake is HTTP from a stranger, be it the gateway's or a
 // proxy's.
@@ -76,18 +55,13 @@ func TestAStrangeAnswerToTheHandshakeIsAnError(t *testing.T) {
 				if who == "proxy" {
 					cfg.URL, cfg.Proxy = "ws://gateway.example", http.ProxyURL(&url.URL{Scheme: "http", Host: addr})
 				}
-				client, err := nls.NewClient(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				rec := client.NewRecognizer(nls.RecognizerHandlers{})
+				rec := newClient(t, cfg).NewRecognizer(nls.RecognizerHandlers{})
+				var err error
 				peak := peakHeap(func() { err = rec.Start(t.Context(), nls.RecognitionParams{}) })
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("Start = %v", err)
 				}
-				if peak > 8*mib && !testing.Short() {
-					t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-				}
+				checkHeap(t, peak, 8*mib)
 			})
 		}
 	}
@@ -123,16 +97,11 @@ func TestCompressionThatWasNotOfferedIsRefused(t *testing.T) {
 			base64.StdEncoding.EncodeToString(accept[:]))
 		_, _ = conn.Write(bomb)
 	})
-	client, err := nls.NewClient(nls.Config{AppKey: "key", Token: "token", URL: "ws://" + addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec := client.NewRecognizer(nls.RecognizerHandlers{})
+	rec := newClient(t, nls.Config{AppKey: "key", Token: "token", URL: "ws://" + addr}).NewRecognizer(nls.RecognizerHandlers{})
+	var err error
 	peak := peakHeap(func() { err = rec.Start(t.Context(), nls.RecognitionParams{}) })
 	if e, ok := errors.AsType[*nls.HandshakeError](err); !ok || e.HTTPStatus != 101 || nls.Retryable(err) || !strings.Contains(e.Error(), "extension") {
 		t.Errorf("Start = %v", err)
 	}
-	if peak > 8*mib && !testing.Short() {
-		t.Errorf("the heap grew by %.1f MiB", float64(peak)/mib)
-	}
+	checkHeap(t, peak, 8*mib)
 }

@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"

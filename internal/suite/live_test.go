@@ -1,8 +1,11 @@
-package nls_test
+package suite
 
 import (
 	"bytes"
+	"net"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,5 +35,32 @@ func TestLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log(s.Index, s.Begin, s.Time, s.Text)
+	}
+}
+
+// A run against the real service that meets none has to fail, lest it passes for
+// one.
+func TestLiveFailsWithoutAService(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs processes")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // nobody listens there
+	for want, env := range map[string][]string{
+		"invalid AppKey":  {},
+		l.Addr().String(): {"NLS_URL=ws://" + l.Addr().String(), "NLS_APPKEY=key", "NLS_TOKEN=token"},
+	} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLive$")
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+			return strings.HasPrefix(v, "NLS_") || strings.HasPrefix(v, "ALIBABA_CLOUD_")
+		})
+		cmd.Env = append(append(cmd.Env, "NLS_LIVE=1", "GORACE=atexit_sleep_ms=0"), env...) // the race detector would sleep a second
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "--- FAIL: TestLive") || !strings.Contains(string(out), want) {
+			t.Errorf("with %s: %v\n%s", env, err, out)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"
@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -248,7 +246,7 @@ func reaches(product, at string) bool {
 }
 
 func TestFaultTableIsCurrent(t *testing.T) {
-	const file = "docs/faults.md"
+	const file = root + "docs/faults.md"
 	got := faultTable()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
@@ -260,7 +258,7 @@ func TestFaultTableIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != strings.ReplaceAll(string(want), "\r\n", "\n") {
-		t.Errorf("%s is not what faults_test.go says; run go test -run FaultTable . -update", file)
+		t.Errorf("%s is not what faults_test.go says; run go test -run FaultTable ./internal/suite -update", file)
 	}
 }
 
@@ -268,8 +266,8 @@ func faultTable() string {
 	var b strings.Builder
 	b.WriteString(`# What a caller sees when something breaks
 
-Made from faults_test.go by go test -run FaultTable . -update; a test keeps it current, and
-another runs every line against the local gateway. The names of faults and points are those of
+Made from internal/suite/faults_test.go by go test -run FaultTable ./internal/suite -update; a
+test keeps it current, and another runs every line against the local gateway. The names of faults and points are those of
 nlstest.ParseFault: "reset@after-start" is a TCP reset once the service has answered Start.
 
 Whatever the fault, Done closes, no goroutine is left, OnError is called at most once, OnClose
@@ -818,28 +816,4 @@ func goroutinesOfSessions() (n int, stacks string) {
 		}
 	}
 	return len(ours), strings.Join(ours, "\n\n")
-}
-
-// faultAlways makes every connection misbehave, "" none.
-func faultAlways(name string) func(*http.Request) *nlstest.Fault {
-	if name == "" {
-		return nil
-	}
-	f, err := nlstest.ParseFault(name)
-	if err != nil {
-		panic(err)
-	}
-	return func(*http.Request) *nlstest.Fault { return f }
-}
-
-// faultOnce makes the first connection misbehave.
-func faultOnce(name string) func(*http.Request) *nlstest.Fault {
-	fault := faultAlways(name)
-	var used atomic.Bool
-	return func(r *http.Request) *nlstest.Fault {
-		if used.Swap(true) {
-			return nil
-		}
-		return fault(r)
-	}
 }

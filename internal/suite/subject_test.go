@@ -1,4 +1,4 @@
-package nls_test
+package suite
 
 import (
 	"context"
@@ -7,11 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/nlstest"
 )
 
 // object is what every session object can do.
@@ -102,9 +100,6 @@ func (s *subject) run(ctx context.Context) error {
 	}
 	return s.stop(ctx)
 }
-
-// spoken is the text that all products speak or hear in these tests.
-const spoken = "你好，Go 🎙。"
 
 // product makes subjects of one product.
 type product struct {
@@ -250,21 +245,6 @@ func newCommonSubject(c *nls.Client) *subject {
 	return s
 }
 
-// spokenAudio is spoken as the gateway speaks it.
-var spokenAudio = sync.OnceValue(func() []byte {
-	var pcm []byte
-	err := nlstest.Loopback().Synthesize(context.Background(), spoken,
-		nlstest.Voice{Name: nls.DefaultVoice, SampleRate: nls.DefaultSampleRate, Volume: nls.DefaultVolume},
-		func(piece []byte, _ []nls.Subtitle) error {
-			pcm = append(pcm, piece...)
-			return nil
-		})
-	if err != nil {
-		panic(err)
-	}
-	return pcm
-})
-
 func sendSpoken(send func([]byte) error) error {
 	for chunk := range slices.Chunk(spokenAudio(), 3200) {
 		if err := send(chunk); err != nil {
@@ -274,35 +254,15 @@ func sendSpoken(send func([]byte) error) error {
 	return nil
 }
 
-// inBubble runs f in a synctest bubble with a gateway over in-memory connections.
-func inBubble(t *testing.T, opts nlstest.Options, f func(t *testing.T, server *nlstest.Server)) {
-	t.Helper()
-	spokenAudio() // made outside, once
-	synctest.Test(t, func(t *testing.T) {
-		opts.Pipe = true
-		server := nlstest.NewServer(opts)
-		defer server.Close()
-		f(t, server)
-	})
-}
-
-func clientOf(t testing.TB, server *nlstest.Server, change ...func(*nls.Config)) *nls.Client {
-	t.Helper()
-	cfg := server.Config()
-	for _, f := range change {
-		f(&cfg)
-	}
-	c, err := nls.NewClient(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func forEachProduct(t *testing.T, f func(t *testing.T, p product)) {
 	for _, p := range products {
 		t.Run(p.name, func(t *testing.T) { f(t, p) })
 	}
+}
+
+func productNamed(name string) product {
+	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })
+	return products[i]
 }
 
 // heard is what the gateway recognises in audio.
@@ -331,174 +291,4 @@ func (s *subject) result(t *testing.T, c *nls.Client) string {
 	s.text.Reset()
 	s.audio = nil
 	return text
-}
-
-func TestASessionCallsItsHandlersInOrderAndGetsTheRightResult(t *testing.T) {
-	forEachProduct(t, func(t *testing.T, p product) {
-		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
-			c := clientOf(t, server)
-			s := p.new(c)
-			if err := s.run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if got := firstCalls(s.called()); got != p.calls {
-				t.Errorf("called %s\nwant   %s", got, p.calls)
-			}
-			if got := s.result(t, c); got != spoken {
-				t.Errorf("got %q, want %q", got, spoken)
-			}
-			if e := s.closes[0]; e.Err != nil || e.TaskID != s.TaskID() {
-				t.Errorf("CloseEvent %+v", e)
-			}
-		})
-	})
-}
-
-// firstCalls leaves of each name the first.
-func firstCalls(calls string) string {
-	var first []string
-	for _, name := range strings.Fields(calls) {
-		if !slices.Contains(first, name) {
-			first = append(first, name)
-		}
-	}
-	return strings.Join(first, " ")
-}
-
-func TestEveryObjectStartsAgain(t *testing.T) {
-	forEachProduct(t, func(t *testing.T, p product) {
-		for _, c := range []struct {
-			after string
-			end   func(t *testing.T, s *subject)
-		}{
-			{"Stop", func(t *testing.T, s *subject) {
-				if err := s.run(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}},
-			{"Shutdown", func(t *testing.T, s *subject) {
-				if err := s.start(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				s.Shutdown()
-			}},
-			{"a failed Start", func(t *testing.T, s *subject) {
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel()
-				if err := s.start(ctx); !errors.Is(err, context.Canceled) {
-					t.Fatal(err)
-				}
-			}},
-			{"a session on another goroutine", func(t *testing.T, s *subject) {
-				done := make(chan error)
-				go func() { done <- s.run(t.Context()) }()
-				if err := <-done; err != nil {
-					t.Fatal(err)
-				}
-			}},
-		} {
-			t.Run(c.after, func(t *testing.T) {
-				inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
-					client := clientOf(t, server)
-					s := p.new(client)
-					c.end(t, s)
-					first := s.TaskID()
-					if err := waitAndReset(s); err != nil {
-						t.Fatal(err)
-					}
-					for range 2 {
-						if err := s.run(t.Context()); err != nil {
-							t.Fatal(err)
-						}
-						if got := s.result(t, client); got != spoken {
-							t.Errorf("got %q, want %q", got, spoken)
-						}
-						if s.TaskID() == first || s.Err() != nil {
-							t.Errorf("task %s after %s, Err %v", s.TaskID(), first, s.Err())
-						}
-					}
-				})
-			})
-		}
-	})
-}
-
-// waitAndReset waits for the end of a session and forgets what it said.
-func waitAndReset(s *subject) error {
-	<-s.Done()
-	s.called()
-	s.text.Reset()
-	s.audio = nil
-	return nil
-}
-
-func TestShutdownInsideEachHandler(t *testing.T) {
-	forEachProduct(t, func(t *testing.T, p product) {
-		for _, handler := range append(slices.Clone(p.handlers), "OnError") {
-			t.Run(handler, func(t *testing.T) {
-				opts := nlstest.Options{}
-				if handler == "OnError" {
-					opts.Fault = faultOnce("eof@after-start")
-				}
-				inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
-					client := clientOf(t, server)
-					s := p.new(client)
-					entered := false
-					s.on(handler, func() {
-						entered = true
-						s.Shutdown()
-						s.Shutdown()
-					})
-					_ = s.run(t.Context())
-					<-s.Done()
-					if !entered {
-						t.Fatalf("%s was not called", handler)
-					}
-					got := strings.Fields(s.called())
-					if i := slices.Index(got, handler); handler != "OnClose" && !slices.Equal(got[i:], []string{handler, "OnClose"}) {
-						t.Errorf("called %s after %s", got[i:], handler)
-					}
-					s.on(handler, nil)
-					if err := waitAndReset(s); err != nil {
-						t.Fatal(err)
-					}
-					if err := s.run(t.Context()); err != nil || s.result(t, client) != spoken {
-						t.Errorf("the next session: %v", err)
-					}
-				})
-			})
-		}
-	})
-}
-
-func TestShortAndLongSynthesisDoNotDisturbEachOther(t *testing.T) {
-	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
-		client := clientOf(t, server)
-		var wg sync.WaitGroup
-		for i := range 16 {
-			wg.Go(func() {
-				s := newSynthesisSubject(client, i%2 == 0)
-				for range 3 {
-					if err := s.run(t.Context()); err != nil {
-						t.Error(err)
-					}
-					if got := s.result(t, client); got != spoken {
-						t.Errorf("got %q", got)
-					}
-				}
-			})
-		}
-		wg.Wait()
-	})
-}
-
-func TestSynthesizerStartWaitsForTheEnd(t *testing.T) {
-	inBubble(t, nlstest.Options{ReplyDelay: 3 * time.Second}, func(t *testing.T, server *nlstest.Server) {
-		client := clientOf(t, server)
-		closed := false
-		tts := client.NewSynthesizer(nls.SynthesizerHandlers{OnClose: func(*nls.CloseEvent) { closed = true }})
-		if err := tts.Start(t.Context(), nls.SynthesisParams{Text: spoken}); err != nil || !closed {
-			t.Errorf("Start = %v before OnClose had returned: %v", err, !closed)
-		}
-	})
 }

@@ -1,0 +1,174 @@
+package session
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/nlsgo/nls/internal/wsframe"
+)
+
+// connecting opens the connection of an attempt. It dials on a goroutine of its
+// own, since the token source, the proxy function, the dialer and the hooks are
+// the user's and may ignore their context: Start waits no longer than it may, and
+// they may go on.
+type connecting struct {
+	*opening
+	a      *attempt
+	result chan dialed
+	gone   chan struct{} // closed when Start does not wait any more
+}
+
+func newConnecting(o *opening, a *attempt) *connecting {
+	return &connecting{o, a, make(chan dialed), make(chan struct{})}
+}
+
+// connect opens the connection of a and sends the first directive.
+func (o *connecting) connect(ctx context.Context) error {
+	a := o.a
+	c, err := o.dial(ctx)
+	if err != nil {
+		return err
+	}
+	a.conn = c
+	c.handTo(&receiving{Task: o.Task, a: a})
+	o.stats.begin = time.Now()
+	o.current.Store(a)
+	if o.outcome.phase() >= closing { // while nobody could see the connection
+		c.abort()
+		c.serve()
+		o.wrapUp()
+		return nil
+	}
+	err = o.writeFirst()
+	if err == nil {
+		o.opened()
+	}
+	if o.p.PingInterval > 0 {
+		c.startPings(newPinger(o.p.PingInterval, o.p.PingTimeout))
+	}
+	c.serve()
+	if err != nil {
+		_ = writeFailed(o.Task, err)
+	}
+	return nil
+}
+
+// writeFirst writes the first directive. Nobody else writes yet.
+func (o *connecting) writeFirst() error {
+	a := o.a
+	if o.watch.tracing() {
+		o.watch.frame("nls: send", wsframe.Text, a.frame, a.redact)
+	}
+	s := sending{t: o.Task, a: a, start: time.Now()}
+	err := a.conn.write(wsframe.Text, a.frame, a.conn.writeDeadline())
+	s.after(Message{Name: o.p.Start, Size: len(a.frame), Err: err})
+	for _, m := range s.written {
+		o.watch.wrote(wsframe.Text, m)
+	}
+	a.frame = nil
+	return err
+}
+
+// opened notes that the first directive is on its way.
+func (o *connecting) opened() {
+	switch {
+	case len(o.p.Started) > 0:
+	case o.p.WaitDone:
+		// Until the service has said something, the token may be refused.
+		o.sent.Store(true)
+		o.opening.bound = o.bounds.stop()
+		o.bounds.start(o.p.completeBound())
+	case !o.outcome.advance(starting, answered):
+	case o.p.Open:
+		o.bounds.answer(false)
+		if o.queue.push(&Delivery{Kind: KindOpen, TaskID: o.a.id, ready: true}) {
+			go o.queue.dispatch()
+		}
+	default:
+		o.ready()
+		o.bounds.start(o.p.completeBound())
+	}
+}
+
+// dialed is what dialling came to.
+type dialed struct {
+	conn    *conn
+	err     error
+	exited  bool // user code has ended the goroutine
+	failure any  // user code has panicked with it
+}
+
+// dial dials. A panic or an exit of user code becomes one of Start, where the
+// caller can see it.
+func (o *connecting) dial(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer close(o.gone)
+	go o.run(ctx)
+	select {
+	case r := <-o.result:
+		switch {
+		case r.exited:
+			runtime.Goexit()
+		case r.failure != nil:
+			panic(r.failure)
+		}
+		return r.conn, r.err
+	case <-o.outcome.over:
+		return nil, o.outcome.err()
+	}
+}
+
+// run ends with the user code that it calls.
+func (o *connecting) run(ctx context.Context) {
+	r := dialed{exited: true}
+	defer func() {
+		if r.exited && !isGoexit() {
+			r.exited, r.failure = false, recover()
+			o.watch.log.Error("nls: user code in Start has panicked", "stack", string(debug.Stack()))
+		}
+		select {
+		case o.result <- r:
+		case <-o.gone:
+			if r.failure != nil {
+				panic(r.failure)
+			}
+			if r.conn != nil {
+				r.conn.abort()
+			}
+		}
+	}()
+	r.conn, r.err = o.open(ctx)
+	r.exited = false
+}
+
+// open gets a token and opens the connection.
+func (o *connecting) open(ctx context.Context) (*conn, error) {
+	token, err := o.cfg.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.a.token = NewSecret(token)
+	r := &dialer{cfg: o.cfg, url: o.p.URL, token: token, secrets: o.a.secrets()}
+	o.dialing.Store(r)
+	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.a.number}
+	if o.watch.hooks != nil {
+		o.watch.hooks.DialStart(info)
+	}
+	start := time.Now()
+	c, err := r.dial(ctx)
+	if o.watch.hooks != nil {
+		info.Duration, info.Err, info.StatusCode, info.RemoteAddr = time.Since(start), err, r.answer, r.remote
+		told := false
+		defer func() {
+			if c != nil && !told { // the hook has panicked
+				c.abort()
+			}
+		}()
+		o.watch.hooks.DialDone(info)
+		told = true
+	}
+	return c, err
+}

@@ -1,0 +1,201 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// refusal is an answer to the token of the first attempt: by HTTP, or by a
+// TaskFailed.
+type refusal struct {
+	http  error
+	event *Event
+}
+
+func (r *refusal) err() error {
+	if r.event != nil {
+		return &TaskFailed{r.event}
+	}
+	return r.http
+}
+
+// opening is Start, from its call to the moment when it may return.
+type opening struct {
+	*Task
+	bound   bound                   // of Start, and what has been used of it
+	sent    atomic.Bool             // with WaitDone: the first directive is
+	dialing atomic.Pointer[dialer]  // nil before the first dial
+	refused atomic.Pointer[refusal] // of the first attempt; nil if there was none
+}
+
+// late is timeout, or the refusal of the token if that is why the time was short.
+func (o *opening) late(timeout error) error {
+	if timeout != ErrStartTimeout {
+		return timeout
+	}
+	if r := o.refused.Load(); r != nil {
+		return r.err()
+	}
+	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
+		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
+	}
+	return timeout
+}
+
+// run opens the task and, with WaitDone, waits for its end. If the gateway
+// refuses the token, it tries once more with another.
+func (o *opening) run(ctx context.Context, a *attempt) error {
+	returned := false
+	defer func() {
+		if !returned { // user code has panicked or ended this goroutine
+			o.fail(&exitError{"user code in Start"})
+			if o.current.Load() == nil {
+				o.outcome.finish()
+			}
+			o.bounds.stop()
+		}
+	}()
+	o.bounds.start(o.bound)
+	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
+	err := o.open(ctx, a)
+	o.p.Payload = nil // sessions are long, and it may be large
+	if err == nil && o.p.WaitDone {
+		err = waitEnd(context.Background(), o.Task, "Start")
+	}
+	returned = true
+	return err
+}
+
+// ended ends the task because the context of Start has ended, unless Start
+// may return.
+func (o *opening) ended(ctx context.Context) {
+	if o.sent.Load() {
+		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
+	} else {
+		o.end(true, o.late(deadlineError(ctx, ErrStartTimeout)))
+	}
+}
+
+// open makes attempts until the task is ready, in WaitDone until it cannot be
+// refused any more, or has ended.
+func (o *opening) open(ctx context.Context, a *attempt) error {
+	for {
+		if err := newConnecting(o, a).connect(ctx); err != nil {
+			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
+				a = o.secondAttempt()
+				continue
+			} else if deadline, ok := ctx.Deadline(); r == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
+				<-ctx.Done() // the connection has the same deadline, and may have been first
+				o.ended(ctx)
+			}
+			o.fail(err)
+			return o.giveUp()
+		}
+		var ready <-chan struct{}
+		if !o.p.WaitDone {
+			ready = o.outcome.ready
+		}
+		select {
+		case <-ready:
+			return nil
+		case ev := <-a.refused:
+			if !o.refuse(a, ev) {
+				a = o.secondAttempt()
+				continue
+			}
+		case <-o.outcome.over:
+		}
+		return o.overBeforeReady()
+	}
+}
+
+// overBeforeReady is what Start returns if the task has ended before Start could
+// see that it is ready.
+func (o *opening) overBeforeReady() error {
+	if o.p.WaitDone {
+		return nil // its end is waited for
+	}
+	select {
+	case <-o.outcome.ready:
+		return nil
+	default:
+	}
+	if err := waitEnd(context.Background(), o.Task, "Start"); err != nil {
+		return err
+	}
+	select {
+	case <-o.outcome.ready: // it completed right after its answer
+		return nil
+	default:
+		return ErrCompleted // without having started
+	}
+}
+
+// giveUp ends a task of which no session came to be, so that there is nothing to
+// deliver. One that has a connection ends by itself.
+func (o *opening) giveUp() error {
+	if o.current.Load() != nil {
+		return waitEnd(context.Background(), o.Task, "Start")
+	}
+	o.bounds.stop()
+	o.outcome.finish()
+	return o.outcome.err()
+}
+
+// secondAttempt is newAttempt with what has been encoded before.
+func (o *opening) secondAttempt() *attempt {
+	a, _ := newAttempt(o.Task, 2)
+	return a
+}
+
+// refusedBy is the refusal of a token in err, if it is one.
+func refusedBy(err error) *refusal {
+	if e, ok := errors.AsType[*HandshakeError](err); ok && (e.HTTPStatus == 401 || e.HTTPStatus == 403) {
+		return &refusal{http: err}
+	}
+	return nil
+}
+
+// refuse ends the attempt a, whose token was refused with ev. It reports whether
+// the task has ended with it, since there can be no other.
+func (o *opening) refuse(a *attempt, ev *Event) bool {
+	b := o.bounds.stop()
+	o.current.Store(nil)
+	a.conn.close(0)
+	renewed := o.renew(a, &refusal{event: ev})
+	if renewed && !b.ofStart {
+		b = o.bound
+	}
+	o.bounds.start(b)
+	if renewed {
+		return false
+	}
+	o.current.Store(a)
+	if (&receiving{Task: o.Task, a: a}).final(ev, true) {
+		go o.queue.dispatch()
+	}
+	o.wrapUp() // if it had ended by then
+	return true
+}
+
+// renew prepares a second attempt. It reports false if there can be none.
+func (o *opening) renew(a *attempt, r *refusal) bool {
+	if !o.cfg.Invalidate(a.token.Value()) || o.outcome.phase() != starting {
+		return false
+	}
+	o.refused.Store(r)
+	o.sent.Store(false)
+	return true
+}
+
+// completeBound is the bound on a task without Stop.
+func (p *Params) completeBound() bound {
+	if p.CompleteTimeout > 0 {
+		return bound{limit: p.CompleteTimeout, timeout: ErrCompleteTimeout}
+	}
+	return bound{limit: p.IdleTimeout, silence: true, timeout: ErrCompleteTimeout}
+}
