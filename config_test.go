@@ -197,6 +197,23 @@ func TestASourceIsToldOfARefusedTokenAsItHasIt(t *testing.T) {
 	if err := startOf(t, cfg); err != nil || !slices.Equal(f.invalidated, []string{old}) {
 		t.Errorf("cached: %v, invalidated %q", err, f.invalidated)
 	}
+	f = &fickle{tokens: []string{pad(token)}}
+	cfg.TokenSource = f
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := client.NewRecognizer(nls.RecognizerHandlers{})
+	for _, tokens := range [][]string{{pad(token)}, {"bad", token}} {
+		f.tokens = tokens
+		if err := rec.Start(t.Context(), nls.RecognitionParams{}); err != nil {
+			t.Error(err)
+		}
+		rec.Shutdown()
+	}
+	if <-rec.Done(); !slices.Equal(f.invalidated, []string{"bad"}) {
+		t.Errorf("after another token: invalidated %q", f.invalidated)
+	}
 }
 
 func TestWhatNoHeaderCanCarryIsABadParameter(t *testing.T) {
@@ -254,12 +271,17 @@ func TestHeaderNamesAreCheckedInEverySpelling(t *testing.T) {
 			}
 		}
 	}
-	// One token is sent, whatever else a header has.
+	// One token is sent, whatever else a header has or the caller does with it later.
 	var got http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header; w.WriteHeader(503) }))
 	defer server.Close()
 	header := http.Header{"x-nls-token": {"a"}, "X-NLS-TOKEN": {"b"}, "X-Nls-Token": {"c"}, "x-mine": {"d"}}
-	_ = startOf(t, nls.Config{URL: "ws" + server.URL[4:], AppKey: "k", Token: "t", Header: header})
+	client, err := nls.NewClient(nls.Config{URL: "ws" + server.URL[4:], AppKey: "k", Token: "t", Header: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header["x-mine"][0] = "e"
+	_ = client.NewRecognizer(nls.RecognizerHandlers{}).Start(t.Context(), nls.RecognitionParams{})
 	if tokens := got.Values("X-NLS-Token"); !slices.Equal(tokens, []string{"t"}) || got.Get("X-Mine") != "d" {
 		t.Errorf("sent %q", got)
 	}
@@ -291,6 +313,20 @@ func TestURLsThatLeadNowhereAreBadParametersAndShowNoSecret(t *testing.T) {
 		if text := fmt.Sprintf("%v %#v", nls.Config{URL: c.url}, nls.Config{URL: c.url}); strings.Contains(text, "ked") {
 			t.Errorf("%q prints as %s", c.url, text)
 		}
+	}
+}
+
+func TestTraceShowsAURLWithoutWhatMayBeASecret(t *testing.T) {
+	var urls []string
+	_ = startOf(t, nls.Config{
+		URL: "ws://h:81/ws/v1?token=marked#marked", AppKey: "k", Token: "t",
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF },
+		Trace: &nls.Trace{
+			DialStart: func(d nls.TraceDial) { urls = append(urls, d.URL) }, DialDone: func(d nls.TraceDial) { urls = append(urls, d.URL) },
+		},
+	})
+	if !slices.Equal(urls, []string{"ws://h:81/ws/v1", "ws://h:81/ws/v1"}) {
+		t.Errorf("%q", urls)
 	}
 }
 
@@ -444,6 +480,7 @@ func TestANumberWithoutAUnitIsABadParameter(t *testing.T) {
 				1:                            "1ns: 1 is 1ns; write 1 * time.Second",
 				8:                            "8ns: 8 is 8ns; write 8 * time.Second",
 				999:                          "999ns: 999 is 999ns; write 999 * time.Second",
+				1000:                         "1µs: must be a millisecond at least",
 				10_000:                       "10µs: must be a millisecond at least",
 				time.Millisecond - 1:         "999.999µs: must be a millisecond at least",
 				100*time.Millisecond - 1:     "99.999999ms: must be 100ms at least", // of pings alone
@@ -560,7 +597,7 @@ func TestTheErrorOfAMarshalJSONIsWrapped(t *testing.T) {
 // HTTP/1.1 else.
 func frontOf(t *testing.T, server *nlstest.Server, cert tls.Certificate) (addr string) {
 	u, _ := url.Parse(server.URL)
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1", "gateway/1"}}
 	return accept(t, func(raw net.Conn) {
 		c := tls.Server(raw, cfg)
 		if err := c.Handshake(); err != nil {
@@ -607,6 +644,7 @@ func TestATLSConfigForTheGatewayDoesNotHinderTokenLookups(t *testing.T) {
 		protocols  []string
 	}{
 		{"h2", "", []string{"h2", "http/1.1"}},
+		{"what only the gateway knows", "", []string{"h2", "gateway/1"}},
 		{"h2 alone", "", []string{"h2"}},
 		{"HTTP/1.1", "", []string{"http/1.1"}},
 		{"ServerName", "example.com", nil}, // which the certificate has, as it has 127.0.0.1
@@ -615,7 +653,7 @@ func TestATLSConfigForTheGatewayDoesNotHinderTokenLookups(t *testing.T) {
 			roots := x509.NewCertPool()
 			roots.AddCert(tokens.Certificate())
 			var names []string
-			tlsConfig := &tls.Config{RootCAs: roots, ServerName: c.serverName, NextProtos: c.protocols,
+			tlsConfig := &tls.Config{RootCAs: roots, ServerName: c.serverName, NextProtos: slices.Clone(c.protocols),
 				VerifyConnection: func(s tls.ConnectionState) error { names = append(names, s.ServerName); return nil }}
 			err := startOf(t, nls.Config{
 				URL: "wss://" + gateway + "/ws/v1", AppKey: server.Config().AppKey, AccessKeyID: "i", AccessKeySecret: "s", TLSConfig: tlsConfig,

@@ -47,6 +47,7 @@ var spellings = map[string]func(string) string{
 	"HTML":            html.EscapeString,
 	"HTML, numbers":   func(s string) string { return entities(s, "&#%d;") },
 	"HTML, hex":       func(s string) string { return entities(s, "&#x%X;") },
+	"HTML, heX":       func(s string) string { return entities(s, "&#X%x;") },
 	"JSON in JSON":    func(s string) string { return jsonString(jsonString(s)) },
 	"query twice":     func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
 	"query thrice":    func(s string) string { return url.QueryEscape(url.QueryEscape(url.QueryEscape(s))) },
@@ -198,6 +199,9 @@ func TestTheBeginningOfASecretAtACutIsHidden(t *testing.T) {
 	}
 	if got := Cut("... abc", "abcdefgh"); got != "... abc" {
 		t.Errorf("three letters are no secret: %s", got)
+	}
+	if got := Cut("& a %% \\ b, 'it&#39;s a secret'; ", "it's a secret"); got != "& a %% \\ b, '***'; " {
+		t.Errorf("what looks like an escape hides what follows: %s", got)
 	}
 	if got := Text("... abcdefg", "abcdefgh"); got != "... abcdefg" {
 		t.Errorf("no cut: %s", got)
