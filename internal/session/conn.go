@@ -33,6 +33,8 @@ type conn struct {
 	// the connection takes it for good.
 	writing chan struct{}
 	closing atomic.Bool // Close waits for the lock; no other message follows
+	tcp     bool        // net is a socket
+	writeBy time.Time   // its write deadline; of who has the lock
 
 	controls controls
 	pings    atomic.Pointer[pinger] // nil without pings
@@ -47,6 +49,7 @@ func newConn(through, raw net.Conn, ahead []byte, writeTimeout time.Duration) *c
 	c := &conn{
 		net: through, raw: raw, writeTimeout: writeTimeout, writing: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
+	_, c.tcp = through.(*net.TCPConn)
 	c.reader = reader{conn: c, frames: wsframe.NewReader(through, ahead, readLimit), done: make(chan struct{}), code: -1}
 	c.controls.conn = c
 	return c

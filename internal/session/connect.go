@@ -72,7 +72,7 @@ func (o *connecting) writeFirst() error {
 	}
 	s := sending{t: o.Task, a: a, start: time.Now()}
 	err := a.conn.write(wsframe.Text, a.frame, a.conn.writeDeadline())
-	s.after(Message{Name: o.p.Start, Size: len(a.frame), Err: err})
+	s.after(o.p.Start, len(a.frame), err)
 	for _, m := range s.written {
 		o.watch.wrote(wsframe.Text, m)
 	}

@@ -84,7 +84,11 @@ func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
 		return nil, ctx.Err()
 	}
 	r.open, r.bounded.left = true, -1
-	return newConn(r.up.Conn, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
+	through := r.up.Conn
+	if through == net.Conn(r.bounded) {
+		through = r.bounded.Conn // there is nothing to bound any more
+	}
+	return newConn(through, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
 }
 
 // smallestBuffer is enough for gorilla, which reads one header through it.
