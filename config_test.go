@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -696,6 +697,19 @@ func TestARefusalOfAProxyCanBeTestedFor(t *testing.T) {
 			if text := err.Error(); !strings.HasPrefix(text, "nls: ") || strings.Count(text, "nls: ") != 1 || strings.Contains(text, "sesame") {
 				t.Error(text)
 			}
+		}
+	}
+}
+
+func TestAProxyThatRepeatsItsPasswordIsNotRepeated(t *testing.T) {
+	for _, said := range []string{"sesame-opens", base64.StdEncoding.EncodeToString([]byte("guest:sesame-opens")), "sesame%2Dopens"} {
+		addr := accept(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			fmt.Fprintf(c, "220 %s\r\n\r\n", said)
+		})
+		err := startOf(t, through("http://guest:sesame-opens@"+addr))
+		if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), said) {
+			t.Errorf("%v", err)
 		}
 	}
 }
