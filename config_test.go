@@ -249,6 +249,10 @@ func TestWhatNoHeaderCanCarryIsABadParameter(t *testing.T) {
 			if _, err := nls.GetToken(t.Context(), key, nil); paramOf(err) != param || strings.Contains(err.Error(), "ked") {
 				t.Errorf("%s %q: %v", param, bad, err)
 			}
+			err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.NewTokenSource(key, nil)})
+			if paramOf(err) != param || strings.Count(err.Error(), "nls: ") != 1 {
+				t.Errorf("%s %q: %v", param, bad, err)
+			}
 		}
 	}
 	if err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.StaticToken(" \n")}); err == nil || !strings.Contains(err.Error(), "returned none") {
