@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -248,6 +249,10 @@ func TestWhatNoHeaderCanCarryIsABadParameter(t *testing.T) {
 			if _, err := nls.GetToken(t.Context(), key, nil); paramOf(err) != param || strings.Contains(err.Error(), "ked") {
 				t.Errorf("%s %q: %v", param, bad, err)
 			}
+			err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.NewTokenSource(key, nil)})
+			if paramOf(err) != param || strings.Count(err.Error(), "nls: ") != 1 {
+				t.Errorf("%s %q: %v", param, bad, err)
+			}
 		}
 	}
 	if err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.StaticToken(" \n")}); err == nil || !strings.Contains(err.Error(), "returned none") {
@@ -275,12 +280,13 @@ func TestHeaderNamesAreCheckedInEverySpelling(t *testing.T) {
 	var got http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header; w.WriteHeader(503) }))
 	defer server.Close()
-	header := http.Header{"x-nls-token": {"a"}, "X-NLS-TOKEN": {"b"}, "X-Nls-Token": {"c"}, "x-mine": {"d"}}
+	mine := []string{"d"}
+	header := http.Header{"x-nls-token": {"a"}, "X-NLS-TOKEN": {"b"}, "X-Nls-Token": {"c"}, "x-mine": mine}
 	client, err := nls.NewClient(nls.Config{URL: "ws" + server.URL[4:], AppKey: "k", Token: "t", Header: header})
 	if err != nil {
 		t.Fatal(err)
 	}
-	header["x-mine"][0] = "e"
+	mine[0] = "e"
 	_ = client.NewRecognizer(nls.RecognizerHandlers{}).Start(t.Context(), nls.RecognitionParams{})
 	if tokens := got.Values("X-NLS-Token"); !slices.Equal(tokens, []string{"t"}) || got.Get("X-Mine") != "d" {
 		t.Errorf("sent %q", got)
@@ -700,6 +706,19 @@ func TestARefusalOfAProxyCanBeTestedFor(t *testing.T) {
 			if text := err.Error(); !strings.HasPrefix(text, "nls: ") || strings.Count(text, "nls: ") != 1 || strings.Contains(text, "sesame") {
 				t.Error(text)
 			}
+		}
+	}
+}
+
+func TestAProxyThatRepeatsItsPasswordIsNotRepeated(t *testing.T) {
+	for _, said := range []string{"sesame-opens", base64.StdEncoding.EncodeToString([]byte("guest:sesame-opens")), "sesame%2Dopens"} {
+		addr := accept(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			fmt.Fprintf(c, "220 %s\r\n\r\n", said)
+		})
+		err := startOf(t, through("http://guest:sesame-opens@"+addr))
+		if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), said) {
+			t.Errorf("%v", err)
 		}
 	}
 }

@@ -203,6 +203,9 @@ func TestTheBeginningOfASecretAtACutIsHidden(t *testing.T) {
 	if got := Cut("& a %% \\ b, 'it&#39;s a secret'; ", "it's a secret"); got != "& a %% \\ b, '***'; " {
 		t.Errorf("what looks like an escape hides what follows: %s", got)
 	}
+	if got := Cut("a&b=c&d=e&amp=it&#39;s-a-secret&x", "it's-a-secret"); got != "a&b=c&d=e&amp=***&x" {
+		t.Errorf("what looks like an entity hides what follows: %s", got)
+	}
 	if got := Text("... abcdefg", "abcdefgh"); got != "... abcdefg" {
 		t.Errorf("no cut: %s", got)
 	}
