@@ -81,6 +81,14 @@ func (a *attempt) secrets() []string { return []string{a.token.Value(), a.urlTok
 // redact shows the secrets as ***. It is for what the service says.
 func (a *attempt) redact(s string) string { return redact.Text(s, a.secrets()...) }
 
+// redactCut is redact for a close reason, which has no room for more than 123 bytes.
+func (a *attempt) redactCut(s string) string {
+	if len(s) < 120 {
+		return a.redact(s)
+	}
+	return redact.Cut(s, a.secrets()...)
+}
+
 // encode makes a directive of the current attempt of t.
 func encode(t *Task, name string, payload, context any) ([]byte, error) {
 	frame, err := wire.Marshal(wire.Directive{

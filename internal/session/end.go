@@ -89,7 +89,7 @@ func (r *delivering) tell(a *attempt) {
 	if r.next(2) {
 		code, reason := a.conn.reader.farewell()
 		r.queue.mark(true)
-		r.deliver(&Delivery{Kind: KindClosed, TaskID: a.id, Err: cause, Code: code, Reason: a.redact(reason)})
+		r.deliver(&Delivery{Kind: KindClosed, TaskID: a.id, Err: cause, Code: code, Reason: a.redactCut(reason)})
 	}
 	r.queue.mark(true)
 	r.watch.flush()

@@ -100,7 +100,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 	m.Namespace, m.Name, m.TaskID, m.Status = e.Namespace, e.Name, e.TaskID, e.Status
 	r.observe(m)
 	if e.TaskID != r.a.id {
-		r.watch.warn("nls: event of another task skipped", "name", e.Name, "task_id", r.a.id, "event_task_id", e.TaskID)
+		r.watch.warn("nls: event of another task skipped", "name", r.a.redact(e.Name), "task_id", r.a.id, "event_task_id", r.a.redact(e.TaskID))
 		return false, true
 	}
 	ev := &Event{Event: e}
@@ -181,7 +181,7 @@ func (r *receiving) lost(_ *conn, err error) {
 		return
 	}
 	if e, ok := err.(*CloseError); ok {
-		e.Reason = r.a.redact(e.Reason)
+		e.Reason = r.a.redactCut(e.Reason)
 	}
 	r.fail(err)
 }
