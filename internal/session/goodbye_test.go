@@ -109,6 +109,7 @@ func TestClose(t *testing.T) {
 		{name: "a Close that does not return", writeTimeout: second, linger: 2 * second, after: second, want: "end@2s"},
 		{name: "a reader that is kept", writeTimeout: second, reader: second / 2, after: second / 2, want: "end@0s"},
 		{name: "a reader that is kept for long", writeTimeout: second, reader: 2 * second, after: second, want: "end@0s"},
+		{name: "a Close and a reader for long", writeTimeout: second, linger: 2 * second, reader: 2 * second, after: second, want: "end@2s"},
 		{name: "a slow Close and a reader that is kept", writeTimeout: second, linger: second / 2, reader: 2 * second, after: second, want: "end@500ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
