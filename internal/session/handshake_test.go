@@ -65,7 +65,7 @@ func TestTheHeaderOfAnAnswerIsHandedOutAlone(t *testing.T) {
 		"HTTP/1.1 101 Mixed\r\nA: b\n\r\n",
 		"HTTP/1.1 101 Mixed\nA: b\r\n\n",
 		"HTTP/1.1 101 With a carriage return\r\nA: b\rc\r\n\r\n",
-		"HTTP/1.1 101\r\nLong: " + strings.Repeat("x", 1000) + "\r\n\r\n",
+		"HTTP/1.1 101\r\nLong: " + strings.Repeat("x", 100) + "\r\n\r\n",
 	} {
 		all := header + after
 		for cut := 0; cut <= len(all); cut++ {
