@@ -208,3 +208,19 @@ func TestAbort(t *testing.T) {
 		}
 	})
 }
+
+// What is closed is what the connection stands on: TLS says goodbye first, which
+// takes five seconds on a full socket.
+func TestAbortClosesWhatTheConnectionStandsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		var through, raw atomic.Int32
+		c := newConn(stubborn{near, 0, &through}, stubborn{near, 0, &raw}, nil, time.Second)
+		c.abort()
+		<-c.closed
+		if through.Load() != 0 || raw.Load() != 1 {
+			t.Errorf("TLS was closed %d times, what it stands on %d times", through.Load(), raw.Load())
+		}
+	})
+}
