@@ -65,11 +65,7 @@ func newDialing(t *testing.T, answer func(*http.Request, io.Writer)) *dialing {
 		defer close(d.served)
 		var err error
 		if d.request, err = http.ReadRequest(bufio.NewReader(far)); err == nil {
-			answer(d.request, writerFunc(func(b []byte) (int, error) {
-				n, err := far.Write(b)
-				d.written.Add(int64(n))
-				return n, err
-			}))
+			answer(d.request, counting{far, &d.written})
 		}
 	}()
 	t.Cleanup(func() {
@@ -79,16 +75,28 @@ func newDialing(t *testing.T, answer func(*http.Request, io.Writer)) *dialing {
 	return d
 }
 
-type writerFunc func([]byte) (int, error)
+// counting counts what is written.
+type counting struct {
+	net.Conn
+	n *atomic.Int64
+}
 
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.n.Add(int64(n))
+	return n, err
+}
 
 // answering sends parts of an answer, and waits where one is empty.
 func answering(parts ...string) func(*http.Request, io.Writer) {
 	return func(_ *http.Request, w io.Writer) {
 		for _, part := range parts {
-			if part == "" {
+			switch part {
+			case "":
 				time.Sleep(time.Second / 2)
+			case "end":
+				_ = w.(io.Closer).Close()
+				return
 			}
 			if _, err := io.WriteString(w, part); err != nil {
 				return
@@ -116,6 +124,8 @@ func TestWhatDialMakesOfAnAnswer(t *testing.T) {
 		{"a refusal long before the deadline", answering(forbidden, "token"), time.Minute, time.Second, 403, "token", 403},
 		{"another answer", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), 0, 0, 200, "hi", 200},
 		{"half a header", answering("HTTP/1.1 403 Forbidden\r\nA: "), 3 * time.Second, 3 * time.Second, -2, "", 0},
+		{"half a header and the end", answering("HTTP/1.1 403 Forbidden\r\nA: ", "end"), 0, 0, -1, "", 0},
+		{"nothing and the end", answering("end"), 0, 0, -1, "", 0},
 		{"nothing", answering(), 3 * time.Second, 3 * time.Second, -1, "", 0},
 		{"no HTTP", answering("SSH-2.0-OpenSSH\r\n\r\n"), 0, 0, 0, "", 0},
 		{"an extension", func(req *http.Request, w io.Writer) {

@@ -109,6 +109,7 @@ func TestClose(t *testing.T) {
 		{name: "a Close that does not return", writeTimeout: second, linger: 2 * second, after: second, want: "end@2s"},
 		{name: "a reader that is kept", writeTimeout: second, reader: second / 2, after: second / 2, want: "end@0s"},
 		{name: "a reader that is kept for long", writeTimeout: second, reader: 2 * second, after: second, want: "end@0s"},
+		{name: "a Close and a reader for long", writeTimeout: second, linger: 2 * second, reader: 2 * second, after: second, want: "end@2s"},
 		{name: "a slow Close and a reader that is kept", writeTimeout: second, linger: second / 2, reader: 2 * second, after: second, want: "end@500ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -204,6 +205,22 @@ func TestAbort(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if !isClosed(l.closed) || closes.Load() != 1 {
 			t.Errorf("closed after %d calls of Close: %v", closes.Load(), isClosed(l.closed))
+		}
+	})
+}
+
+// What is closed is what the connection stands on: TLS says goodbye first, which
+// takes five seconds on a full socket.
+func TestAbortClosesWhatTheConnectionStandsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		var through, raw atomic.Int32
+		c := newConn(stubborn{near, 0, &through}, stubborn{near, 0, &raw}, nil, time.Second)
+		c.abort()
+		<-c.closed
+		if through.Load() != 0 || raw.Load() != 1 {
+			t.Errorf("TLS was closed %d times, what it stands on %d times", through.Load(), raw.Load())
 		}
 	})
 }

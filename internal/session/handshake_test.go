@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -61,7 +62,7 @@ func TestTheHeaderOfAnAnswerIsHandedOutAlone(t *testing.T) {
 		"HTTP/1.1 101 Mixed\r\nA: b\n\r\n",
 		"HTTP/1.1 101 Mixed\nA: b\r\n\n",
 		"HTTP/1.1 101 With a carriage return\r\nA: b\rc\r\n\r\n",
-		"HTTP/1.1 101\r\nLong: " + strings.Repeat("x", 1000) + "\r\n\r\n",
+		"HTTP/1.1 101\r\nLong: " + strings.Repeat("x", 100) + "\r\n\r\n",
 	} {
 		all := header + after
 		for cut := 0; cut <= len(all); cut++ {
@@ -127,6 +128,24 @@ func TestTheStatusOfAnAnswer(t *testing.T) {
 			}
 			if u.status.Load() != want || !c.deadline.Equal(wantDeadline) {
 				t.Errorf("%q: status %d, deadline %v", line, u.status.Load(), c.deadline)
+			}
+		})
+	}
+}
+
+// A deadline that comes first bounds the body too.
+func TestTheBodyIsNotWaitedForBeyondTheContext(t *testing.T) {
+	for within, want := range map[time.Duration]time.Duration{time.Second / 4: time.Second / 4, time.Minute: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			c := &parts{left: []string{"HTTP/1.1 403\r\n\r\n"}}
+			u := newUpgrading(t, c)
+			u.ctx = ctx
+			handedOut(t, u, 100)
+			if got := c.deadline.Sub(begin); got != want {
+				t.Errorf("with %v: the body is waited for until %v", within, got)
 			}
 		})
 	}

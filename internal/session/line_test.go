@@ -16,8 +16,9 @@ import (
 // owner is a receiver that is no task: it notes what it is told.
 type owner struct {
 	*diary
-	hold func() bool           // wait
-	take func() (func(), bool) // receive
+	hold   func() bool           // wait
+	take   func() (func(), bool) // receive
+	aborts bool                  // when it is lost
 }
 
 func (o *owner) wait(*conn) bool { return o.hold == nil || o.hold() }
@@ -30,7 +31,10 @@ func (o *owner) receive(_ *conn, opcode byte, data []byte) (then func(), on bool
 	return nil, true
 }
 
-func (o *owner) lost(_ *conn, err error) {
+func (o *owner) lost(c *conn, err error) {
+	if o.aborts {
+		defer c.abort()
+	}
 	e, ok := errors.AsType[*CloseError](err)
 	switch {
 	case ok && e.Err != nil:

@@ -160,17 +160,21 @@ func TestAControlThatCannotBeWrittenInTimeIsAWriteTimeout(t *testing.T) {
 	for name, write := range map[string]func(l *line){
 		"pong": func(l *line) { l.controls.pong(nil) },
 		"ping": func(l *line) { l.startPings(newPinger(time.Second, 0)) },
+		"both": func(l *line) {
+			l.startPings(newPinger(time.Second, 0))
+			l.take()
+			l.controls.pong(nil)
+			time.Sleep(1500 * time.Millisecond)
+			l.unlock()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inLine(t, 3*time.Second, func(t *testing.T, l *line) {
+				l.aborts = true
 				write(l)
-				time.Sleep(4500 * time.Millisecond)
-				l.close(0)
-				want := "lost:nls: write timed out@3s"
-				if name == "ping" {
-					want = "lost:nls: write timed out@4s"
-				}
-				expect(t, l.owner, want)
+				time.Sleep(10 * time.Second)
+				l.startPings(nil)
+				expect(t, l.owner, "lost:nls: write timed out@"+map[string]string{"pong": "3s", "ping": "4s", "both": "4.5s"}[name])
 			})
 		})
 	}
@@ -187,6 +191,20 @@ func TestNoControlFollowsAGoodbye(t *testing.T) {
 		l.listen()
 		l.unlock()
 		expect(t, l.told, "")
+	})
+}
+
+// A pong that the last owner waits for is nobody's when it comes.
+func TestTheNextOwnerWaitsForNoPongOfTheLast(t *testing.T) {
+	inLine(t, time.Second, func(t *testing.T, l *line) {
+		l.listen()
+		l.startPings(newPinger(time.Second, time.Second))
+		time.Sleep(1500 * time.Millisecond)
+		l.startPings(newPinger(time.Hour, time.Second))
+		time.Sleep(10 * time.Second)
+		expect(t, l.told, "89:@1s")
+		expect(t, l.owner, "")
+		l.startPings(nil)
 	})
 }
 

@@ -84,6 +84,9 @@ func TestThePingClock(t *testing.T) {
 		{name: "no timeout, and pongs", timeout: -1, rtt: time.Second, steps: []tick{{20, (*clock).ends}},
 			want: "ask@8s pong after 1s@9s ask@16s pong after 1s@17s"},
 
+		{name: "no timeout, and a ping that takes its time", timeout: -1, steps: []tick{{1, hold}, {8, (*clock).writes}, {10, (*clock).wrote},
+			{11, (*clock).hears}, {19, (*clock).ends}}, want: "ask@8s pong after 3s@11s ask@18s"},
+
 		{name: "a stall before the ping", steps: []tick{{1, (*clock).fills}, {30, (*clock).drains}}, want: "ask@8s ask@16s ask@24s fail@35s"},
 		{name: "a stall before the ping, then its pong", steps: []tick{{1, (*clock).fills}, {20, (*clock).drains}, {24, (*clock).hears}},
 			want: "ask@8s ask@16s pong after 8s@24s ask@24s fail@29s"},
@@ -163,6 +166,7 @@ func TestAPingTimerThatComesTooEarly(t *testing.T) {
 		then func(c *clock)
 		want string
 	}{
+		{"nothing has happened", func(*clock) {}, "ask@8s fail@13s"},
 		{"a stall has just ended", func(c *clock) { c.fills(); c.drains() }, "ask@8s fail@17s"},
 		{"a ping waits to be written", func(c *clock) {
 			c.pinger.mu.Lock()

@@ -114,6 +114,9 @@ func TestWhatTheQueueRuns(t *testing.T) {
 				}
 				q.last = func() {
 					q.note("last")
+					if !q.runningSince().IsZero() {
+						t.Error("an item runs in last")
+					}
 					if calls++; c.last != nil {
 						q.mark(true)
 						c.last(q, calls)

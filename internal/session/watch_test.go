@@ -35,6 +35,18 @@ func TestObservationsAreToldInOrderBesideTheCaller(t *testing.T) {
 	})
 }
 
+func TestAnObservationIsToldThoughNobodyFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := watching(slog.LevelInfo)
+		d := newDiary()
+		for range 2 {
+			w.later(func() { d.now("told") })
+			time.Sleep(time.Second)
+		}
+		expect(t, d, "told@0s told@1s")
+	})
+}
+
 func TestThereIsNothingToFlush(t *testing.T) {
 	w, _ := watching(slog.LevelInfo)
 	w.flush()

@@ -1,0 +1,109 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A connection that does not come to be is no refusal of the gateway, and its
+// error shows no token.
+func TestDialWithoutAConnection(t *testing.T) {
+	broken := errors.New("no route with s3cret")
+	for _, c := range []struct {
+		name, url string
+		is        error
+	}{
+		{"a URL that is none", "ws://gateway.example/%zz?token=s3cret", nil},
+		{"no connection", "ws://gateway.example/", broken},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := &dialer{
+				url: NewSecret(c.url), redact: func(s string) string { return strings.ReplaceAll(s, "s3cret", "***") },
+				cfg: &Config{NetDialContext: func(context.Context, string, string) (net.Conn, error) { return nil, broken }},
+			}
+			conn, err := d.dial(t.Context())
+			if _, refused := errors.AsType[*HandshakeError](err); conn != nil || err == nil || refused || c.is != nil && !errors.Is(err, c.is) {
+				t.Fatalf("dial = %v, %v", conn, err)
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "nls: dial: ") || strings.Contains(text, "s3cret") || !strings.Contains(text, "***") {
+				t.Error(text)
+			}
+			if d.answer != 0 || d.remote != nil {
+				t.Errorf("answer %d from %v", d.answer, d.remote)
+			}
+		})
+	}
+}
+
+func TestAnErrorWithoutATokenStaysWhatItIs(t *testing.T) {
+	d := &dialer{redact: func(s string) string { return strings.ReplaceAll(s, "s3cret", "***") }}
+	if err := d.redactError(io.EOF); err != io.EOF {
+		t.Errorf("%#v", err)
+	}
+	err := d.redactError(&net.OpError{Op: "dial s3cret", Err: io.EOF})
+	if e, ok := errors.AsType[*net.OpError](err); err.Error() != "dial ***: EOF" || !errors.Is(err, io.EOF) || !ok || e.Op != "dial s3cret" {
+		t.Errorf("%v, %v", err, e)
+	}
+}
+
+// The port that gorilla needs is not what the gateway is called.
+func TestTheHostOfAURLWithoutAPort(t *testing.T) {
+	d := newDialing(t, func(req *http.Request, w io.Writer) { _, _ = io.WriteString(w, accept(req, "")) })
+	dial := d.cfg.NetDialContext
+	d.url = NewSecret("ws://gateway.example/ws/v1")
+	d.cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr != "gateway.example:80" {
+			t.Error(addr)
+		}
+		return dial(ctx, network, "gateway.example:1234")
+	}
+	c, err := d.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.abort()
+	<-c.closed
+	if d.request.Host != "gateway.example" {
+		t.Errorf("Host %q", d.request.Host)
+	}
+}
+
+func TestWhatIsShownOfAURL(t *testing.T) {
+	for url, want := range map[string][2]string{
+		"ws://gateway.example/ws/v1":                     {"", "ws://gateway.example/ws/v1"},
+		"wss://me:you@gateway.example/ws/v1?a=b&token=t": {"t", "wss://gateway.example/ws/v1"},
+		"ws://gateway.example/%zz?token=t":               {"", ""},
+	} {
+		if got := [2]string{queryToken(url), withoutQuery(url)}; got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}
+
+func TestTheTLSOfTheGateway(t *testing.T) {
+	given := &tls.Config{ServerName: "virtual.example", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	for _, c := range []struct {
+		cfg  *tls.Config
+		name string
+		min  uint16
+	}{
+		{nil, "gateway.example", 0},
+		{&tls.Config{NextProtos: []string{"h2"}}, "gateway.example", 0},
+		{given, "virtual.example", tls.VersionTLS13},
+	} {
+		got := secure(c.cfg, "gateway.example")
+		if got.ServerName != c.name || got.MinVersion != c.min || len(got.NextProtos) > 0 {
+			t.Errorf("%s, version %x, %q", got.ServerName, got.MinVersion, got.NextProtos)
+		}
+	}
+	if !slices.Equal(given.NextProtos, []string{"h2"}) {
+		t.Error("the caller's configuration was changed")
+	}
+}
