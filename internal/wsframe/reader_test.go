@@ -615,6 +615,20 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// A header may come alone, as from servers that write it so.
+func TestAPayloadIsReadAtOnceWhenItsHeaderComesAlone(t *testing.T) {
+	for n, room := range map[int]int{1: small, 500: small, small: small, small + 1: big, 8000: big, big: big} {
+		stream := server(nil).message(string(noise(n)))
+		src := &reads{steps: []step{{stream[:len(stream)-n], nil}, {stream[len(stream)-n:], nil}}}
+		if items, err := readAll(wsframe.NewReader(src, nil, limit)); len(items) != 1 || err != io.EOF {
+			t.Fatalf("%v, %v", items, err)
+		}
+		if want := []int{small, room, small}; !slices.Equal(src.room, want) {
+			t.Errorf("%d bytes: room for %d, want %d", n, src.room, want)
+		}
+	}
+}
+
 // The length is the peer's word. Memory follows what has come.
 func TestAnnouncedBytesCostNothing(t *testing.T) {
 	for _, come := range []int{0, 1, 1000, big, 100_000, 300_000} {
