@@ -275,6 +275,7 @@ func TestMessagesEndAtTheLimit(t *testing.T) {
 		{"each message anew", 200, server(nil).frame(bin, of(120)).frame(fin|more, of(80)).message(of(200)).message(of(200)), 3, false},
 		{"pings do not count", 100, server(nil).frame(bin, of(60)).frame(ping, of(125)).frame(fin|more, of(40)), 2, false},
 		{"a ping may be longer", 10, server(nil).frame(ping, of(125)), 1, false},
+		{"a goodbye may be longer", 10, server(nil).frame(fin|wsframe.Close, of(125)), 1, false},
 		{"nothing is allowed", 0, server(nil).message("").frame(bin, "").frame(fin|more, "").frame(ping, "a"), 3, false},
 		{"nothing is allowed and one byte comes", 0, append(server(nil), fin|bin, 1), 0, true},
 		{"2^32", 200, header(nil, fin|bin, 1<<32), 0, true},
