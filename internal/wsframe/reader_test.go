@@ -275,6 +275,7 @@ func TestMessagesEndAtTheLimit(t *testing.T) {
 		{"each message anew", 200, server(nil).frame(bin, of(120)).frame(fin|more, of(80)).message(of(200)).message(of(200)), 3, false},
 		{"pings do not count", 100, server(nil).frame(bin, of(60)).frame(ping, of(125)).frame(fin|more, of(40)), 2, false},
 		{"a ping may be longer", 10, server(nil).frame(ping, of(125)), 1, false},
+		{"a goodbye may be longer", 10, server(nil).frame(fin|wsframe.Close, of(125)), 1, false},
 		{"nothing is allowed", 0, server(nil).message("").frame(bin, "").frame(fin|more, "").frame(ping, "a"), 3, false},
 		{"nothing is allowed and one byte comes", 0, append(server(nil), fin|bin, 1), 0, true},
 		{"2^32", 200, header(nil, fin|bin, 1<<32), 0, true},
@@ -613,6 +614,20 @@ func heap() uint64 {
 	}
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// A header may come alone, as from servers that write it so.
+func TestAPayloadIsReadAtOnceWhenItsHeaderComesAlone(t *testing.T) {
+	for n, room := range map[int]int{1: small, 500: small, small: small, small + 1: big, 8000: big, big: big} {
+		stream := server(nil).message(string(noise(n)))
+		src := &reads{steps: []step{{stream[:len(stream)-n], nil}, {stream[len(stream)-n:], nil}}}
+		if items, err := readAll(wsframe.NewReader(src, nil, limit)); len(items) != 1 || err != io.EOF {
+			t.Fatalf("%v, %v", items, err)
+		}
+		if want := []int{small, room, small}; !slices.Equal(src.room, want) {
+			t.Errorf("%d bytes: room for %d, want %d", n, src.room, want)
+		}
+	}
 }
 
 // The length is the peer's word. Memory follows what has come.
