@@ -52,6 +52,17 @@ func (o *outcome) phase() phase { return phase(o.now.Load()) }
 // set makes p the phase. The caller holds mu.
 func (o *outcome) set(p phase) { o.now.Store(int32(p)) }
 
+// unless runs f, which must not block, if the task has not ended. It reports
+// whether it did. Whoever ends the task then sees what f has done.
+func (o *outcome) unless(f func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase() < closing {
+		f()
+	}
+	return o.phase() < closing
+}
+
 // advance makes to the phase if it is from.
 func (o *outcome) advance(from, to phase) bool {
 	o.mu.Lock()
