@@ -20,9 +20,9 @@ type attempt struct {
 	conn            *conn
 	parked          *parked // where conn came from; nil if it was dialled
 
-	heard   atomic.Bool   // the service has said something that is no refusal
-	refused chan *Event   // the refusal that a second attempt may answer
-	stale   chan error    // gets why, if the connection turns out to be dead and another is tried
+	heard   atomic.Bool // the service has said something that is no refusal
+	refused chan *Event // the refusal that a second attempt may answer
+	stale   chan error  // gets why, if the connection turns out to be dead and another is tried
 }
 
 func newAttempt(t *Task, number int) (*attempt, error) {

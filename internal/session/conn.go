@@ -33,6 +33,7 @@ type conn struct {
 	// the connection takes it for good.
 	writing chan struct{}
 	closing atomic.Bool // Close waits for the lock; no other message follows
+	torn    atomic.Bool // a write has failed, in the middle of a frame perhaps
 
 	controls controls
 	pings    atomic.Pointer[pinger] // nil without pings

@@ -34,6 +34,9 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 	_ = c.net.SetWriteDeadline(deadline) // an error shows in Write
 	_, err := c.net.Write(frame)
 	frames.Put(buf) // a frame that is longer has outgrown it
+	if err != nil {
+		c.torn.Store(true)
+	}
 	// Before the deadline it is the system's patience that has ended.
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
 		return ErrWriteTimeout

@@ -39,6 +39,8 @@ type outcome struct {
 	result    bool      // the callback of the result has been called
 	delivered bool      // and has returned; nothing fails the task any more
 	silent    bool      // Shutdown: of the callbacks only OnClose is still called
+
+	handedOn atomic.Bool // the connection is not the task's any more; see handOn
 }
 
 func newOutcome() outcome {
@@ -189,6 +191,16 @@ func (o *outcome) get() (cause error, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.cause, o.silent
+}
+
+// handOn gives up the connection of a task that has completed, for the next one.
+// It reports false if something else has ended the task since; what does so later
+// finds no connection to break.
+func (o *outcome) handOn() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handedOn.Store(o.cause == nil && !o.silent && o.cutAt.IsZero())
+	return o.handedOn.Load()
 }
 
 // finish is the end.

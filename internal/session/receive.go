@@ -145,6 +145,9 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
 	}
 	first := !r.a.heard.Swap(true)
+	if first {
+		r.join()
+	}
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
 

@@ -66,9 +66,6 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
 	err := o.open(ctx, a)
 	o.p.Payload = nil // sessions are long, and it may be large
-	if err == nil && o.pooled.CompareAndSwap(0, 1) {
-		o.p.Pool.enter()
-	}
 	if err == nil && o.p.WaitDone {
 		err = waitEnd(context.Background(), o.Task, "Start")
 	}
