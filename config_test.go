@@ -504,6 +504,11 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 			return err
 		},
 		"Synthesize": func() error { return c.Synthesize(ctx, io.Discard, nls.SynthesisParams{Text: "x"}) },
+		"Warm":       func() error { return c.Warm(ctx) },
+		"CloseIdleConnections": func() error {
+			c.CloseIdleConnections() // has nothing to close, and no error to return
+			return c.Warm(ctx)
+		},
 	}
 	for method := range reflect.TypeFor[*nls.Client]().Methods() {
 		call, ok := calls[method.Name]
