@@ -25,11 +25,12 @@ func (c *client) setPools(cfg Config) {
 }
 
 // Warm opens the warm connections of Config.WarmConnections now, to the gateway of
-// every product but a StreamSynthesizer without URL and Region, and waits for them.
-// The error is that of the first dial that failed, as Start would return it; of a
-// ctx that ends it matches ErrStartTimeout, or context.Canceled. Without
-// WarmConnections it does nothing. Connections that no session takes are closed
-// after 18 s.
+// every product but a StreamSynthesizer without URL and Region, and waits for them,
+// and for those that are being opened. The error is that of the first dial that
+// failed, as Start would return it; of a ctx that ends it matches ErrStartTimeout,
+// or context.Canceled, and the dials go on. CloseIdleConnections ends them with
+// ErrShutdown. Without WarmConnections it does nothing. Connections that no session
+// takes are closed after 18 s.
 func (c *Client) Warm(ctx context.Context) error {
 	if c.session == nil {
 		return errZeroClient

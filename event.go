@@ -30,8 +30,8 @@ type Event struct {
 	// Args is the CallbackArgs of the handlers.
 	Args []any
 
-	payload  []byte // the part of Raw, if it is known
-	redacted string // Raw without the token, when Raw has it
+	payload  wire.Part // of Raw; empty if it is not known
+	redacted string    // Raw without the token, when Raw has it
 }
 
 func newEvent(e *session.Event, args []any) Event {
@@ -54,8 +54,8 @@ func (e *Event) Payload(v any) error {
 		return fmt.Errorf("nls: payload of %s: %w", e.Name, &json.InvalidUnmarshalError{Type: reflect.TypeOf(v)})
 	}
 	err := error(nil)
-	if e.payload != nil {
-		err = json.Unmarshal(e.payload, v)
+	if part := e.payload; part.End > 0 && part.End <= len(e.Raw) {
+		err = json.Unmarshal(e.Raw[part.Start:part.End], v)
 	} else {
 		err = json.Unmarshal(e.Raw, &struct {
 			Payload any `json:"payload"`

@@ -35,6 +35,7 @@ type conn struct {
 	closing atomic.Bool // Close waits for the lock; no other message follows
 	tcp     bool        // net is a socket
 	writeBy time.Time   // its write deadline; of who has the lock
+	torn    atomic.Bool // a write has failed, in the middle of a frame perhaps
 
 	controls controls
 	pings    atomic.Pointer[pinger] // nil without pings

@@ -35,15 +35,20 @@ func (o *connecting) connect(ctx context.Context) error {
 	o.stats.begin = time.Now()
 	o.current.Store(a)
 	r := &receiving{Task: o.Task, a: a}
+	dead := false
 	if a.parked == nil {
 		c.handTo(r)
-	} else if !a.parked.hand(r) {
-		return errStale
+	} else {
+		dead = !a.parked.hand(r)
 	}
 	if !o.outcome.begin() { // it ended while nobody could see the connection
 		c.abort()
 		a.serve()
 		o.wrapUp()
+		return nil
+	}
+	if dead {
+		a.isStale(errStale)
 		return nil
 	}
 	err = o.writeFirst()
@@ -57,7 +62,7 @@ func (o *connecting) connect(ctx context.Context) error {
 	switch {
 	case err == nil:
 	case a.parked != nil:
-		return errStale
+		a.isStale(&CloseError{Code: -1, Err: err})
 	default:
 		_ = writeFailed(o.Task, err)
 	}

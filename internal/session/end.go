@@ -13,6 +13,7 @@ type delivering struct {
 	*Task
 	calling atomic.Pointer[Delivery] // what the callback that runs was called with
 	step    int                      // how far last has come
+	kept    bool                     // the connection lives on
 }
 
 // deliver runs the callbacks for d.
@@ -87,7 +88,10 @@ func (r *delivering) tell(a *attempt) {
 		r.deliver(&Delivery{Kind: KindFailed, TaskID: a.id, Event: r.failed, Err: cause})
 	}
 	if r.next(2) {
-		code, reason := a.conn.reader.farewell()
+		code, reason := -1, ""
+		if !r.kept {
+			code, reason = a.conn.reader.farewell()
+		}
 		r.queue.mark(true)
 		r.deliver(&Delivery{Kind: KindClosed, TaskID: a.id, Err: cause, Code: code, Reason: a.redactCut(reason)})
 	}
@@ -105,13 +109,16 @@ func (r *delivering) tell(a *attempt) {
 // part says goodbye after a task that has completed, or hands the connection on.
 func (r *delivering) part(c *conn) {
 	cause, silent := r.outcome.get()
-	switch k := r.parking.Load(); {
-	case cause != nil || silent:
+	if cause != nil || silent {
 		c.close(0)
-	case k != nil && c.lock(nil, time.Now().Add(closeTimeout)) == nil:
+		return
+	}
+	k := r.parking.Load()
+	if k != nil && r.outcome.handOn() && c.lock(nil, time.Now().Add(closeTimeout)) == nil {
 		c.unlock() // whoever was sending has seen the end
-		r.p.Pool.put(k)
-	default:
+		r.kept = r.p.Pool.put(k)
+	}
+	if !r.kept {
 		c.close(wsframe.CloseNormal)
 	}
 }

@@ -35,6 +35,9 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 	frame := wsframe.AppendMasked((*buf)[:0], wsframe.Fin|opcode, data, mask)
 	err := c.writeAll(frame, deadline)
 	frames.Put(buf) // a frame that is longer has outgrown it
+	if err != nil {
+		c.torn.Store(true)
+	}
 	// Before the deadline it is the system's patience that has ended.
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
 		return ErrWriteTimeout

@@ -39,6 +39,8 @@ type outcome struct {
 	result    bool      // the callback of the result has been called
 	delivered bool      // and has returned; nothing fails the task any more
 	silent    bool      // Shutdown: of the callbacks only OnClose is still called
+
+	handedOn atomic.Bool // the connection is not the task's any more; see handOn
 }
 
 func newOutcome() outcome {
@@ -51,6 +53,17 @@ func (o *outcome) phase() phase { return phase(o.now.Load()) }
 
 // set makes p the phase. The caller holds mu.
 func (o *outcome) set(p phase) { o.now.Store(int32(p)) }
+
+// unless runs f, which must not block, if the task has not ended. It reports
+// whether it did. Whoever ends the task then sees what f has done.
+func (o *outcome) unless(f func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase() < closing {
+		f()
+	}
+	return o.phase() < closing
+}
 
 // advance makes to the phase if it is from.
 func (o *outcome) advance(from, to phase) bool {
@@ -178,6 +191,16 @@ func (o *outcome) get() (cause error, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.cause, o.silent
+}
+
+// handOn gives up the connection of a task that has completed, for the next one.
+// It reports false if something else has ended the task since; what does so later
+// finds no connection to break.
+func (o *outcome) handOn() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handedOn.Store(o.cause == nil && !o.silent && o.cutAt.IsZero())
+	return o.handedOn.Load()
 }
 
 // finish is the end.

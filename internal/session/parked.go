@@ -14,9 +14,9 @@ type parked struct {
 	conn   *conn
 	token  Secret // that opened it
 	reused bool
-	born   time.Time // when it was parked
+	born   time.Time // when it was dialled, or its task completed
 	expiry *time.Timer
-	dead   atomic.Bool
+	dead   atomic.Pointer[error] // why; nil while it is of use
 }
 
 // hand makes r the owner of the connection. It reports false if the connection is
@@ -24,7 +24,7 @@ type parked struct {
 func (k *parked) hand(r receiver) bool {
 	k.conn.startPings(nil)
 	k.conn.handTo(r)
-	return !k.dead.Load()
+	return k.dead.Load() == nil
 }
 
 // origin says where the connection came from.
@@ -43,20 +43,30 @@ func (k *parked) receive(c *conn, _ byte, _ []byte) (then func(), on bool) {
 }
 
 func (k *parked) lost(c *conn, err error) {
-	k.dead.Store(true)
+	k.dead.CompareAndSwap(nil, &err)
+	var pause time.Duration
 	k.pool.mu.Lock()
 	if k.pool.removeLocked(k) {
-		if time.Since(k.born) < poolMinPause {
-			k.pool.warmer.rest() // the gateway hangs up at once
+		if !k.reused && time.Since(k.born) < poolMinPause {
+			pause = k.pool.warmer.rest() // the gateway hangs up at once
 		}
 		k.pool.warmer.fill()
 	}
 	k.pool.mu.Unlock()
+	if pause > 0 {
+		go k.pool.warmer.warn(err, pause) // the logger is the user's, and may block
+	}
 	if r := c.receiver(); r != receiver(k) { // it has just been taken
 		r.lost(c, err)
 		return
 	}
-	c.abort()
+	k.drop()
+}
+
+// drop breaks the connection, which nobody has taken.
+func (k *parked) drop() {
+	k.conn.startPings(nil)
+	k.conn.abort()
 }
 
 func (k *parked) ponged(*conn, time.Duration) {}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -44,7 +45,8 @@ type Pool struct {
 // NewPool returns an empty pool for the gateway at url.
 func NewPool(cfg *Config, url Secret, size int, reuse bool, limit time.Duration) *Pool {
 	p := &Pool{reuse: reuse}
-	p.warmer = warmer{pool: p, cfg: cfg, url: url, size: size, limit: limit, closing: make(chan struct{})}
+	p.warmer = warmer{pool: p, cfg: cfg, url: url, size: size, limit: limit}
+	p.warmer.round, p.warmer.cancel = context.WithCancel(context.Background())
 	return p
 }
 
@@ -67,47 +69,58 @@ func (p *Pool) leave() {
 }
 
 // take returns a connection that token has opened, the youngest; nil if there is
-// none. It has to be handed to an owner with hand.
+// none. It has to be handed to an owner with hand. Those of another token are
+// replaced.
 func (p *Pool) take(token string) *parked {
 	if p == nil {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.idle) > 0 {
-		k := p.idle[len(p.idle)-1]
-		p.removeLocked(k)
-		if !k.dead.Load() && k.token.Value() == token {
+	defer p.warmer.fill()
+	for _, k := range slices.Backward(slices.Clone(p.idle)) {
+		switch {
+		case k.dead.Load() != nil: // lost removes it
+		case k.token.Value() == token:
+			p.removeLocked(k)
 			p.warmer.pause = 0
-			p.warmer.fill()
 			return k
+		default:
+			p.removeLocked(k)
+			go k.conn.close(wsframe.CloseNormal) // ends within closeTimeout
 		}
-		go k.conn.close(wsframe.CloseNormal) // ends within closeTimeout
 	}
 	return nil
 }
 
 // adopt owns the connection of a, whose task has completed, until put.
 func (p *Pool) adopt(a *attempt) *parked {
-	k := &parked{pool: p, conn: a.conn, token: a.token, reused: true}
+	k := &parked{pool: p, conn: a.conn, token: a.token, reused: true, born: time.Now()}
 	k.conn.handTo(k)
 	return k
 }
 
-// put takes in the connection of a task that has completed.
-func (p *Pool) put(k *parked) { p.park(k, reuseLife, nil) }
+// put takes in the connection of a task that has completed. It reports false if
+// that is of no use.
+func (p *Pool) put(k *parked) bool {
+	return p.park(context.Background(), k, reuseLife-time.Since(k.born)) == nil
+}
 
-// park keeps k for life, unless CloseIdle has closed what k was dialled for.
-func (p *Pool) park(k *parked, life time.Duration, closing <-chan struct{}) {
+// park keeps k for life. The error says why it is of no use: it is dead, or
+// CloseIdle has ended the round of dials that it belongs to.
+func (p *Pool) park(round context.Context, k *parked, life time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k.dead.Load() || closing != nil && closing != p.warmer.closing {
-		k.conn.abort()
-		return
+	if err := k.dead.Load(); err != nil {
+		return *err
+	}
+	if round.Err() != nil || life <= 0 || k.conn.torn.Load() {
+		return errStale
 	}
 	k.conn.startPings(newPinger(poolPing, poolPong))
-	k.born, k.expiry = time.Now(), time.AfterFunc(life, k.expire)
+	k.expiry = time.AfterFunc(life, k.expire)
 	p.idle = append(p.idle, k)
+	return nil
 }
 
 // removeLocked removes k. It reports false if k was not there.
@@ -133,7 +146,9 @@ func (p *Pool) CloseIdle() {
 		p.removeLocked(k)
 	}
 	p.mu.Unlock()
+	var goodbyes sync.WaitGroup
 	for _, k := range idle {
-		k.conn.close(wsframe.CloseNormal)
+		goodbyes.Go(func() { k.conn.close(wsframe.CloseNormal) })
 	}
+	goodbyes.Wait()
 }

@@ -90,7 +90,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 		return false, true
 	}
 	if r.a.idled(e, r.outcome.phase()) {
-		r.a.isStale()
+		r.a.isStale(errStale)
 		return false, false
 	}
 	// One without an id is ours: the connection has no other task.
@@ -145,6 +145,9 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
 	}
 	first := !r.a.heard.Swap(true)
+	if first {
+		r.join()
+	}
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
 
@@ -176,12 +179,12 @@ func (r *receiving) lost(_ *conn, err error) {
 	if r.current.Load() != r.a {
 		return // it was refused
 	}
-	if r.a.mayRedial(r.outcome.phase()) {
-		r.a.isStale()
-		return
-	}
 	if e, ok := err.(*CloseError); ok {
 		e.Reason = r.a.redactCut(e.Reason)
+	}
+	if r.a.mayRedial(r.outcome.phase()) {
+		r.a.isStale(err)
+		return
 	}
 	r.fail(err)
 }

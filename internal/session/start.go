@@ -66,9 +66,6 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
 	err := o.open(ctx, a)
 	o.p.Payload = nil // sessions are long, and it may be large
-	if err == nil && o.pooled.CompareAndSwap(0, 1) {
-		o.p.Pool.enter()
-	}
 	if err == nil && o.p.WaitDone {
 		err = waitEnd(context.Background(), o.Task, "Start")
 	}
@@ -91,10 +88,6 @@ func (o *opening) ended(ctx context.Context) {
 func (o *opening) open(ctx context.Context, a *attempt) error {
 	for {
 		err := newConnecting(o, a).connect(ctx)
-		if err == errStale {
-			a = o.again(a)
-			continue
-		}
 		if err != nil {
 			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
 				a = o.next(2)
@@ -118,9 +111,11 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 				a = o.next(2)
 				continue
 			}
-		case <-a.stale:
-			a = o.again(a)
-			continue
+		case err := <-a.stale:
+			if o.again(a, err) {
+				a = o.next(a.number)
+				continue
+			}
 		case <-o.outcome.over:
 		}
 		return o.overBeforeReady()
@@ -168,30 +163,42 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
-// again is another attempt with the same token, in place of a, whose connection
-// was dead before the service had said anything.
-func (o *opening) again(a *attempt) *attempt {
+// again ends the attempt a, whose connection was dead, because of err, before the
+// service had said anything. It reports false if there can be no other: the task
+// has ended, or the service was heard meanwhile.
+func (o *opening) again(a *attempt, err error) bool {
 	o.mayBeStale = false
-	o.undo(a)
-	return o.next(a.number)
+	a.conn.close(0) // the last has been heard then
+	if a.heard.Load() {
+		o.fail(err)
+		return false
+	}
+	return o.undo(a)
 }
 
-// undo ends the attempt a, and gives the bound of Start its turn again.
-func (o *opening) undo(a *attempt) {
-	b := o.bounds.stop()
-	o.current.Store(nil)
+// undo ends the attempt a, and gives the bound of Start its turn again. It reports
+// false if the task has ended, and leaves a to it.
+func (o *opening) undo(a *attempt) bool {
 	a.conn.close(0)
+	b := o.bounds.stop()
+	if !o.outcome.unless(func() { o.current.Store(nil) }) {
+		o.wrapUp()
+		return false
+	}
 	if !b.ofStart {
 		b = o.bound
 	}
 	o.sent.Store(false)
 	o.bounds.start(b)
+	return true
 }
 
 // refuse ends the attempt a, whose token was refused with ev. It reports whether
 // the task has ended with it, since there can be no other.
 func (o *opening) refuse(a *attempt, ev *Event) bool {
-	o.undo(a)
+	if !o.undo(a) {
+		return true
+	}
 	if o.renew(a, &refusal{event: ev}) {
 		return false
 	}

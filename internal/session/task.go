@@ -107,7 +107,9 @@ func (t *Task) Shutdown() {
 func (t *Task) wrapUp() {
 	t.bounds.answer(true)
 	if a := t.current.Load(); a != nil {
-		a.conn.abort()
+		if !t.outcome.handedOn.Load() {
+			a.conn.abort()
+		}
 		if t.queue.close() {
 			go t.queue.dispatch()
 		}
@@ -120,6 +122,13 @@ func (t *Task) expired(b bound, ours bool) (then func()) {
 		return t.cut(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
 	}
 	return t.cut(b.ofStart, t.opening.late(b.timeout))
+}
+
+// join tells the pool that the task has started.
+func (t *Task) join() {
+	if t.outcome.phase() < closing && t.pooled.CompareAndSwap(0, 1) {
+		t.p.Pool.enter()
+	}
 }
 
 // ready lets Start return.

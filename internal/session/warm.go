@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -15,38 +16,48 @@ type warmer struct {
 	size  int           // connections that are kept ready
 	limit time.Duration // of a dial
 
-	dialing int
-	closing chan struct{} // closed by CloseIdle; ends the dials
-	pause   time.Duration // after the last failure
-	retry   *time.Timer   // nil unless a pause runs
+	dials  []*warming // that run
+	round  context.Context
+	cancel context.CancelFunc // ends the round: CloseIdle
+	pause  time.Duration      // after the last failure
+	retry  *time.Timer        // nil unless a pause runs
+}
+
+// warming is a dial.
+type warming struct {
+	round context.Context // in which it began
+	asked bool            // by Warm, which gets the error
+	done  chan struct{}
+	err   error // once done is closed
 }
 
 // fill starts the dials that are missing. The caller holds mu.
 func (w *warmer) fill() {
-	if w.pool.sessions == 0 || w.retry != nil {
-		return
-	}
-	for range w.missing() {
-		w.dialing++
-		go w.dial(w.closing)
+	if w.pool.sessions > 0 && w.retry == nil {
+		w.start(context.Background())
 	}
 }
 
-// missing is how many connections have to be dialled. The caller holds mu.
-func (w *warmer) missing() int {
-	n := w.size - w.dialing
+// start starts the dials that are missing; values are those of their contexts.
+// The caller holds mu.
+func (w *warmer) start(values context.Context) {
+	n := w.size - len(w.dials)
 	for _, k := range w.pool.idle {
 		if !k.reused {
 			n--
 		}
 	}
-	return n
+	for range n {
+		d := &warming{round: w.round, done: make(chan struct{})}
+		w.dials = append(w.dials, d)
+		go w.dial(values, d)
+	}
 }
 
 // stop ends the dials, and the pause. The caller holds mu.
 func (w *warmer) stop() {
-	close(w.closing)
-	w.closing = make(chan struct{})
+	w.cancel()
+	w.round, w.cancel = context.WithCancel(context.Background())
 	if w.retry != nil {
 		w.retry.Stop()
 		w.retry = nil
@@ -55,76 +66,91 @@ func (w *warmer) stop() {
 
 // dial opens one connection for the pool. It ends within limit, unless user code
 // that it calls does not.
-func (w *warmer) dial(closing <-chan struct{}) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (w *warmer) dial(values context.Context, d *warming) {
+	ctx, cancel := context.WithTimeout(values, w.limit)
 	defer cancel()
-	if w.limit > 0 {
-		ctx, cancel = context.WithTimeout(ctx, w.limit)
-		defer cancel()
+	defer context.AfterFunc(d.round, cancel)()
+	d.err = errors.New("user code has exited")
+	defer w.dialed(d)
+	d.err = w.open(ctx, d.round)
+	if d.err != nil && d.round.Err() != nil {
+		d.err = ErrShutdown
 	}
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-closing:
-			cancel()
-		case <-done:
-		}
-	}()
-	err := errors.New("user code has exited")
-	defer func() { w.dialed(err, closing) }()
-	err = w.open(ctx, closing)
 }
 
-// open dials and parks.
-func (w *warmer) open(ctx context.Context, closing <-chan struct{}) error {
-	token, err := w.cfg.Token(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := newDialer(w.cfg, w.url, token).dial(ctx)
-	if err != nil {
-		if refusedBy(err) != nil {
-			w.cfg.Invalidate(token)
+// open dials and parks. If the gateway refuses the token it tries once more with
+// another, as Start does.
+func (w *warmer) open(ctx, round context.Context) error {
+	for again := true; ; again = false {
+		token, err := w.cfg.Token(ctx)
+		if err != nil {
+			return w.late(ctx, err)
 		}
-		return err
+		c, err := newDialer(w.cfg, w.url, token).dial(ctx)
+		if err == nil {
+			k := &parked{pool: w.pool, conn: c, token: NewSecret(token), born: time.Now()}
+			c.handTo(k)
+			c.serve()
+			if err = w.pool.park(round, k, warmLife); err != nil {
+				k.drop()
+			}
+			return err
+		}
+		if refusedBy(err) == nil || !again || !w.cfg.Invalidate(token) {
+			return w.late(ctx, err)
+		}
 	}
-	k := &parked{pool: w.pool, conn: c, token: NewSecret(token)}
-	c.handTo(k)
-	c.serve()
-	w.pool.park(k, warmLife, closing)
-	return nil
 }
 
-// dialed notes what has come of a dial.
-func (w *warmer) dialed(err error, closing <-chan struct{}) {
+// late is the timeout if that is what err is about.
+func (w *warmer) late(ctx context.Context, err error) error {
+	if deadline, ok := ctx.Deadline(); refusedBy(err) == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
+		<-ctx.Done() // the connection has the same deadline, and may have been first
+		return deadlineError(ctx, ErrStartTimeout)
+	}
+	return err
+}
+
+// dialed notes what has come of d.
+func (w *warmer) dialed(d *warming) {
+	var pause time.Duration
 	w.pool.mu.Lock()
-	w.dialing--
-	closed := closing != w.closing
-	if err == nil {
+	w.dials = slices.DeleteFunc(w.dials, func(other *warming) bool { return other == d })
+	if d.err == nil {
 		w.fill()
-	} else if !closed {
-		w.rest()
+	} else if d.round.Err() == nil {
+		pause = w.rest()
 	}
-	pause := w.pause
+	asked := d.asked
 	w.pool.mu.Unlock()
-	if err != nil && !closed {
-		w.cfg.Log.Warn("nls: no warm connection", "err", w.cfg.Explain("", err), "pause", pause)
+	close(d.done)
+	if pause > 0 && !asked {
+		w.warn(d.err, pause)
 	}
 }
 
-// rest pauses the dials, after a failure. The caller holds mu.
-func (w *warmer) rest() {
+// rest pauses the dials, after a failure, and returns for how long; 0 if they rest
+// already. The caller holds mu.
+func (w *warmer) rest() time.Duration {
 	if w.retry != nil {
-		return
+		return 0
 	}
 	w.pause = min(max(2*w.pause, poolMinPause), poolMaxPause)
-	w.retry = time.AfterFunc(w.pause, func() {
+	var retry *time.Timer
+	retry = time.AfterFunc(w.pause, func() {
 		w.pool.mu.Lock()
 		defer w.pool.mu.Unlock()
-		w.retry = nil
-		w.fill()
+		if w.retry == retry { // else stop was too late to stop it
+			w.retry = nil
+			w.fill()
+		}
 	})
+	w.retry = retry
+	return w.pause
+}
+
+func (w *warmer) warn(err error, pause time.Duration) {
+	w.cfg.Log.Warn("nls: no warm connection", "err", w.cfg.Explain("", err), "pause", pause)
 }
 
 // Warm opens what is missing now, all at once, and returns the first error.
@@ -132,42 +158,23 @@ func (p *Pool) Warm(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
-	return p.warmer.warm(ctx)
-}
-
-// warm is Warm.
-func (w *warmer) warm(ctx context.Context) error {
-	w.pool.mu.Lock()
-	closing := w.closing
-	missing := w.missing()
-	w.dialing += max(missing, 0)
-	w.pool.mu.Unlock()
-	errs := make(chan error, max(missing, 0))
-	for range missing {
-		go func() {
-			err := errors.New("user code has exited")
-			defer func() {
-				w.pool.mu.Lock()
-				w.dialing--
-				w.pool.mu.Unlock()
-				errs <- err
-			}()
-			err = w.open(ctx, closing)
-		}()
+	p.mu.Lock()
+	p.warmer.start(context.WithoutCancel(ctx))
+	dials := slices.Clone(p.warmer.dials)
+	for _, d := range dials {
+		d.asked = true
 	}
+	p.mu.Unlock()
 	var first error
-	for range missing {
+	for _, d := range dials {
 		select {
-		case err := <-errs:
+		case <-d.done:
 			if first == nil {
-				first = err
+				first = d.err
 			}
 		case <-ctx.Done():
 			return deadlineError(ctx, ErrStartTimeout)
 		}
-	}
-	if first != nil && ctx.Err() != nil {
-		return deadlineError(ctx, ErrStartTimeout)
 	}
 	return first
 }

@@ -72,8 +72,12 @@ type Event struct {
 	TaskID     string
 
 	Raw     []byte // the complete frame
-	Payload []byte // the part of Raw that is the payload; nil if there is none
+	Payload Part   // of Raw; empty if there is none
 }
+
+// Part is where a part of a frame is. It is no slice, since whatever prints one
+// prints all that is in it.
+type Part struct{ Start, End int }
 
 // ErrNoHeader is what DecodeEvent returns for JSON that is no event.
 var ErrNoHeader = errors.New("message has no header")
@@ -82,7 +86,7 @@ var ErrNoHeader = errors.New("message has no header")
 // is lenient where services differ: unknown fields are ignored, a
 // status_message stands in for a missing status_text, and a field of an
 // unexpected type counts as missing, a number in a string excepted. Raw is data,
-// not a copy, and Payload a part of it.
+// not a copy.
 func DecodeEvent(data []byte) (Event, error) {
 	e, err := decodeEvent[string, int64](data)
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // rare, and worth four times the time then
@@ -125,7 +129,7 @@ func decodeEvent[S ~string, I ~int64](data []byte) (Event, error) {
 	}
 	if n := len(frame.Payload); n > 0 && string(frame.Payload) != "null" {
 		i := bytes.Index(data, frame.Payload) // the same bytes, wherever they stand
-		e.Payload = data[i : i+n : i+n]
+		e.Payload = Part{i, i + n}
 	}
 	return e, nil
 }
