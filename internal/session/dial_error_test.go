@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // A connection that does not come to be is no refusal of the gateway, and its
@@ -50,6 +52,78 @@ func TestAnErrorWithoutATokenStaysWhatItIs(t *testing.T) {
 	err := d.redactError(&net.OpError{Op: "dial s3cret", Err: io.EOF})
 	if e, ok := errors.AsType[*net.OpError](err); err.Error() != "dial ***: EOF" || !errors.Is(err, io.EOF) || !ok || e.Op != "dial s3cret" {
 		t.Errorf("%v, %v", err, e)
+	}
+}
+
+// What answers and breaks off is a broken network, what answers nonsense is none.
+func TestWhatAnErrorOfTheHandshakeIs(t *testing.T) {
+	nonsense := errors.New("malformed HTTP response")
+	for _, c := range []struct {
+		err      error
+		answered bool
+		refused  bool
+	}{
+		{nonsense, true, true},
+		{nonsense, false, false},
+		{errTooLong, true, true},
+		{io.EOF, true, false},
+		{io.ErrUnexpectedEOF, true, false},
+		{&net.OpError{Op: "read", Err: nonsense}, true, false},
+	} {
+		d := &dialer{redact: func(s string) string { return s }}
+		err := d.failure(c.err, nil, c.answered)
+		if _, refused := errors.AsType[*HandshakeError](err); refused != c.refused || !refused && !errors.Is(err, c.err) {
+			t.Errorf("%v, answered %v: %v", c.err, c.answered, err)
+		}
+	}
+}
+
+// When dial has failed, its context means nothing to the connection any more.
+func TestAContextIsNotWatchedAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDialing(t, answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := d.dial(ctx); err == nil || !d.closed.Swap(false) {
+			t.Errorf("dial = %v", err)
+		}
+		cancel()
+		synctest.Wait()
+		if d.closed.Load() {
+			t.Error("it is closed again")
+		}
+	})
+}
+
+// A handshake of TLS that fails shows in the first write, and hooks are told.
+func TestTLSThatFails(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		trace func(d *diary) *httptrace.ClientTrace
+		want  string
+	}{
+		{"no trace", nil, ""},
+		{"a trace of something else", func(*diary) *httptrace.ClientTrace { return &httptrace.ClientTrace{} }, ""},
+		{"a trace of TLS", func(d *diary) *httptrace.ClientTrace {
+			return &httptrace.ClientTrace{
+				TLSHandshakeStart: func() { d.note("start") },
+				TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { d.note("done:%v", err) },
+			}
+		}, "start done:EOF"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, ctx := newDiary(), t.Context()
+			if c.trace != nil {
+				ctx = httptrace.WithClientTrace(ctx, c.trace(d))
+			}
+			u := &upgrading{Conn: readerConn{strings.NewReader("")}, ctx: ctx, secure: &tls.Config{ServerName: "gateway.example"}}
+			u.begin(httptrace.GotConnInfo{})
+			if n, err := u.Write([]byte("GET")); n != 0 || err == nil || err != u.err {
+				t.Errorf("Write = %d, %v", n, err)
+			}
+			if got := d.String(); got != c.want {
+				t.Errorf("traced %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
