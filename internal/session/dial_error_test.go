@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // A connection that does not come to be is no refusal of the gateway, and its
@@ -40,6 +41,45 @@ func TestDialWithoutAConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What answers and breaks off is a broken network, what answers nonsense is none.
+func TestWhatAnErrorOfTheHandshakeIs(t *testing.T) {
+	nonsense := errors.New("malformed HTTP response")
+	for _, c := range []struct {
+		err      error
+		answered bool
+		refused  bool
+	}{
+		{nonsense, true, true},
+		{nonsense, false, false},
+		{errTooLong, true, true},
+		{io.EOF, true, false},
+		{io.ErrUnexpectedEOF, true, false},
+		{&net.OpError{Op: "read", Err: nonsense}, true, false},
+	} {
+		d := new(dialer)
+		err := d.failure(c.err, nil, c.answered)
+		if _, refused := errors.AsType[*HandshakeError](err); refused != c.refused || !refused && !errors.Is(err, c.err) {
+			t.Errorf("%v, answered %v: %v", c.err, c.answered, err)
+		}
+	}
+}
+
+// When dial has failed, its context means nothing to the connection any more.
+func TestAContextIsNotWatchedAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDialing(t, answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := d.dial(ctx); err == nil || !d.closed.Swap(false) {
+			t.Errorf("dial = %v", err)
+		}
+		cancel()
+		synctest.Wait()
+		if d.closed.Load() {
+			t.Error("it is closed again")
+		}
+	})
 }
 
 // The port that gorilla needs is not what the gateway is called.

@@ -53,9 +53,8 @@ func TestOneWritesAtATime(t *testing.T) {
 			})
 		}
 		senders.Go(func() {
-			for range 400 {
+			for range 4000 {
 				c.controls.pong(nil)
-				runtime.Gosched()
 			}
 		})
 		senders.Wait()
