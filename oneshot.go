@@ -133,11 +133,8 @@ func listen(ctx context.Context, l listener, r io.Reader, o PumpOptions) error {
 	_, err := Pump(ctx, l, r, o)
 	switch {
 	case !unwatch():
-		err := <-stopped
-		select { // a callback that waited for the caller returns now
-		case <-l.Done():
-		case <-time.After(settleTime):
-		}
+		err = <-stopped
+		settled(l.Done()) // Stop does not wait for a callback that a mailbox has held
 		return err
 	case err != nil && l.Err() == nil: // of r
 		l.Shutdown()
@@ -229,12 +226,8 @@ func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams)
 	case <-enough:
 	}
 	giveUp()
-	finished := false
-	select {
-	case <-written:
-		finished = true
-	case <-time.After(settleTime):
-	}
+	finished := settled(written)
+	settled(tts.Done()) // Start does not wait for a callback that the mailbox has held
 	switch {
 	case err != nil:
 		return err

@@ -97,10 +97,10 @@ func TestALiveSourceIsNotThrottledForGood(t *testing.T) {
 		chunk           int
 		gone            time.Duration // when the delay has to be gone
 	}{
-		{name: "a clock that is exact", clock: 1, length: time.Hour},
+		{name: "a clock that is exact", clock: 1, length: 10 * time.Minute},
 		{name: "a clock 0.1 % fast, for 8 hours", clock: 1.001, length: 8 * time.Hour},
 		{name: "a clock 0.1 % slow", clock: 0.999, length: time.Hour},
-		{name: "a clock 0.1 % fast, chunks of 20 ms", clock: 1.001, length: time.Hour, chunk: 640},
+		{name: "a clock 0.1 % fast, chunks of 20 ms", clock: 1.001, length: 20 * time.Minute, chunk: 640},
 		{name: "a clock 0.1 % fast, chunks of 1 s", clock: 1.001, length: time.Hour, chunk: 32000},
 		{name: "a clock 0.9 % fast", clock: 1.009, length: time.Hour},
 		{name: "a stall of the source", clock: 1, length: time.Minute, source: once(5*time.Second, 6*time.Second), gone: 41 * time.Second},
@@ -109,7 +109,7 @@ func TestALiveSourceIsNotThrottledForGood(t *testing.T) {
 		{name: "a stall of the network, a fast clock", clock: 1.001, length: time.Hour, network: once(5*time.Second, 6*time.Second), gone: 41 * time.Second},
 		{name: "a stall at the start", clock: 1.001, length: time.Hour, network: once(0, 6*time.Second), gone: 36 * time.Second},
 		{name: "a stall of less than a chunk", clock: 1.001, length: time.Hour, network: once(5*time.Second, 95*time.Millisecond), gone: 35 * time.Second},
-		{name: "chunks of 20 ms", clock: 1.001, length: time.Hour, chunk: 640, network: once(5*time.Second, 6*time.Second), gone: 41 * time.Second},
+		{name: "chunks of 20 ms", clock: 1.001, length: 20 * time.Minute, chunk: 640, network: once(5*time.Second, 6*time.Second), gone: 41 * time.Second},
 		{name: "switched on early", clock: 1.001, length: time.Hour, before: 400 * time.Millisecond, gone: time.Minute},
 		{name: "three stalls", clock: 1.001, length: 10 * time.Minute, gone: 191 * time.Second,
 			source:  map[time.Duration]time.Duration{5 * time.Second: 6 * time.Second, 155 * time.Second: 6 * time.Second},
