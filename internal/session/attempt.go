@@ -20,13 +20,14 @@ type attempt struct {
 	conn            *conn
 	parked          *parked // where conn came from; nil if it was dialled
 
-	heard   atomic.Bool // the service has said something that is no refusal
-	refused chan *Event // the refusal that a second attempt may answer
-	stale   chan error  // gets why, if the connection turns out to be dead and another is tried
+	heard   atomic.Bool           // the service has said something that is no refusal
+	refused chan *Event           // the refusal that a second attempt may answer
+	stale   chan struct{}         // gets one if the connection turns out to be dead, and another is tried
+	dead    atomic.Pointer[error] // why it is; nil while it is not
 }
 
 func newAttempt(t *Task, number int) (*attempt, error) {
-	a := &attempt{number: number, id: wire.NewID(), refused: make(chan *Event, 1), stale: make(chan error, 1)}
+	a := &attempt{number: number, id: wire.NewID(), refused: make(chan *Event, 1), stale: make(chan struct{}, 1)}
 	a.urlToken = NewSecret(queryToken(t.p.URL.Value()))
 	t.id.Store(&a.id)
 	var err error
@@ -66,11 +67,10 @@ func (a *attempt) serve() {
 	}
 }
 
-// isStale notes that the connection is dead, and why.
+// isStale notes that the connection is dead, and why. The first reason counts.
 func (a *attempt) isStale(err error) {
-	select {
-	case a.stale <- err:
-	default:
+	if a.dead.CompareAndSwap(nil, &err) {
+		a.stale <- struct{}{}
 	}
 }
 

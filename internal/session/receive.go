@@ -186,6 +186,9 @@ func (r *receiving) lost(_ *conn, err error) {
 		r.a.isStale(err)
 		return
 	}
+	if why := r.a.dead.Load(); why != nil { // Start has closed it for that
+		err = *why
+	}
 	r.fail(err)
 }
 

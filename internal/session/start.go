@@ -111,8 +111,8 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 				a = o.next(2)
 				continue
 			}
-		case err := <-a.stale:
-			if o.again(a, err) {
+		case <-a.stale:
+			if o.again(a) {
 				a = o.next(a.number)
 				continue
 			}
@@ -163,14 +163,14 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
-// again ends the attempt a, whose connection was dead, because of err, before the
-// service had said anything. It reports false if there can be no other: the task
-// has ended, or the service was heard meanwhile.
-func (o *opening) again(a *attempt, err error) bool {
+// again ends the attempt a, whose connection was dead before the service had said
+// anything. It reports false if there can be no other: the task has ended, or the
+// service was heard meanwhile.
+func (o *opening) again(a *attempt) bool {
 	o.mayBeStale = false
 	a.conn.close(0) // the last has been heard then
 	if a.heard.Load() {
-		o.fail(err)
+		o.fail(*a.dead.Load())
 		return false
 	}
 	return o.undo(a)
