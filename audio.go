@@ -2,7 +2,6 @@ package nls
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -268,97 +267,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// WAVFormat is what a WAV header says about its audio.
-type WAVFormat struct {
-	SampleRate, Channels, BitsPerSample int
-	DataSize                            int64 // -1 if the header does not know
-}
-
-// Codes of the "fmt " chunk.
-const (
-	wavePCM        = 1
-	waveExtensible = 0xFFFE // the code is then in the first two bytes of the GUID
-)
-
-// Bounds of what ReadWAVHeader reads in search of the samples.
-const (
-	maxWAVChunks = 1000
-	maxWAVSkip   = 64 << 20 // bytes
-)
-
-// ReadWAVHeader reads a RIFF/WAVE header and leaves r at the first sample, so
-// that r can be sent as FormatPCM. Chunks other than "fmt " are skipped, up to
-// 1,000 of them and 64 MiB. Only uncompressed PCM is accepted. A header that ends
-// early is an error that matches io.ErrUnexpectedEOF; any other error of r is
-// returned. A hundred Reads in a row without data or error are io.ErrNoProgress.
-func ReadWAVHeader(r io.Reader) (WAVFormat, error) {
-	f, err := readWAVHeader(steadyReader{context.Background(), r})
-	if err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return WAVFormat{}, fmt.Errorf("nls: WAV header: %w", err)
-	}
-	return f, nil
-}
-
-func readWAVHeader(r io.Reader) (f WAVFormat, err error) {
-	var riff [12]byte
-	if _, err := io.ReadFull(r, riff[:]); err != nil {
-		return f, err
-	}
-	if string(riff[:4]) != "RIFF" || string(riff[8:]) != "WAVE" {
-		return f, errors.New("not a RIFF/WAVE file")
-	}
-	streamed := binary.LittleEndian.Uint32(riff[4:]) == 0 // written to a pipe
-	skipped := int64(0)
-	for range maxWAVChunks {
-		var head [8]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return f, err
-		}
-		id, size := string(head[:4]), int64(binary.LittleEndian.Uint32(head[4:]))
-		switch id {
-		case "data":
-			if f.Channels == 0 {
-				return f, errors.New("no fmt chunk before the data")
-			}
-			// Writers that cannot seek leave a size near 2 or 4 GiB.
-			f.DataSize = size
-			if size >= 0x7FFFF000 && size <= 0x7FFFFFFF || size >= 0xFFFFF000 || size == 0 && streamed {
-				f.DataSize = -1
-			}
-			return f, nil
-		case "fmt ":
-			var chunk [26]byte
-			n := min(size, int64(len(chunk)))
-			if n < 16 {
-				return f, errors.New("fmt chunk too short")
-			}
-			if _, err := io.ReadFull(r, chunk[:n]); err != nil {
-				return f, err
-			}
-			size -= n
-			le := binary.LittleEndian
-			code := le.Uint16(chunk[0:])
-			if code == waveExtensible {
-				code = le.Uint16(chunk[24:])
-			}
-			channels, rate, bits := le.Uint16(chunk[2:]), le.Uint32(chunk[4:]), le.Uint16(chunk[14:])
-			if code != wavePCM || channels == 0 || rate == 0 || rate > math.MaxInt32 || bits == 0 {
-				return f, fmt.Errorf("not uncompressed PCM (code %d, %d channels, %d Hz, %d bits)", code, channels, rate, bits)
-			}
-			f.Channels, f.SampleRate, f.BitsPerSample = int(channels), int(rate), int(bits)
-		}
-		size += size & 1 // chunks are padded to an even size
-		if skipped += size; skipped > maxWAVSkip {
-			return f, errors.New("no data in the first 64 MiB")
-		}
-		if _, err := io.CopyN(io.Discard, r, size); err != nil {
-			return f, err
-		}
-	}
-	return f, fmt.Errorf("no data in the first %d chunks", maxWAVChunks)
 }

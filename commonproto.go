@@ -63,7 +63,8 @@ type CommonProto struct {
 }
 
 // NewCommonProto returns a CommonProto for a namespace such as
-// "SpeechRecognizer". The handlers are copied, the Events map included.
+// "SpeechRecognizer". The handlers are copied, the Events map included. It connects
+// to the gateway that the type for the namespace would, see Config.Region.
 func (c *Client) NewCommonProto(namespace string, h CommonHandlers) *CommonProto {
 	h.Events = maps.Clone(h.Events)
 	return &CommonProto{o: object{client: &c.client, audio: true}, namespace: namespace, h: h}
@@ -86,6 +87,9 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 		Spec:    session.Spec{Namespace: p.namespace, Start: name, Started: slices.Clone(params.Started), Final: slices.Clone(params.Final)},
 		Payload: payload,
 		Open:    p.h.OnOpen != nil,
+	}
+	if p.namespace == streamSynthesis.Namespace && p.o.client != nil {
+		core.URL, core.Pool = p.o.client.streamURL, p.o.client.streamPool
 	}
 	if params.Context != nil {
 		if core.Context, err = encode("Context", params.Context); err != nil {

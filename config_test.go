@@ -546,6 +546,9 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 			}
 			return err
 		},
+		"SynthesizeStream": func() error {
+			return c.SynthesizeStream(ctx, io.Discard, func(func(string, error) bool) {}, nls.StreamSynthesisParams{})
+		},
 		"Synthesize": func() error { return c.Synthesize(ctx, io.Discard, nls.SynthesisParams{Text: "x"}) },
 		"Warm":       func() error { return c.Warm(ctx) },
 	}

@@ -42,7 +42,7 @@ func ExampleRecognizer() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		wav, err := nls.ReadWAVHeader(file)
+		pcm, wav, err := nls.OpenWAV(file)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func ExampleRecognizer() {
 		if err := rec.Start(ctx, params); err != nil {
 			log.Fatal(err)
 		}
-		if _, err := nls.Pump(ctx, rec, file, nls.PumpOptions{BytesPerSecond: 2 * wav.SampleRate}); err != nil {
+		if _, err := nls.Pump(ctx, rec, pcm, nls.PumpOptions{BytesPerSecond: 2 * wav.SampleRate}); err != nil {
 			log.Print(err) // Stop returns the reason
 		}
 		if err := rec.Stop(ctx); err != nil {
@@ -95,22 +95,24 @@ func ExampleTranscriber() {
 		},
 		OnError: func(e *nls.ErrorEvent) { log.Println("task", e.TaskID, "failed:", e.Err) },
 	})
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	pcm, wav, err := nls.OpenWAV(file)
+	if err != nil {
+		log.Fatal(err)
+	}
 	if err := tr.Start(ctx, nls.TranscriptionParams{
+		SampleRate:                     wav.SampleRate,
 		EnablePunctuationPrediction:    true,
 		EnableInverseTextNormalization: true,
 		EnableWords:                    true,
 	}); err != nil {
 		log.Fatal(err)
 	}
-	file, err := os.Open("testdata/hello.wav")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := nls.ReadWAVHeader(file); err != nil {
-		log.Fatal(err)
-	}
-	if _, err := nls.Pump(ctx, tr, file, nls.PumpOptions{}); err != nil {
+	if _, err := nls.Pump(ctx, tr, pcm, nls.PumpOptions{BytesPerSecond: 2 * wav.SampleRate}); err != nil {
 		log.Print(err) // Stop returns the reason
 	}
 	if err := tr.Stop(ctx); err != nil { // nil: every sentence has been delivered
@@ -125,16 +127,21 @@ func ExampleTranscriber() {
 
 // A Synthesizer turns a text into audio. Start returns when all of it is there.
 func ExampleSynthesizer() {
-	file, err := os.Create(filepath.Join(os.TempDir(), "nls-hello.pcm"))
+	file, err := os.Create(filepath.Join(os.TempDir(), "nls-hello.wav"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer file.Close()
+	wav, err := nls.NewWAVWriter(file, nls.WAVFormat{SampleRate: 16000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wav.Close() // puts the sizes into the header
 	var timing []nls.Subtitle
 	var tts *nls.Synthesizer
 	tts = newClient().NewSynthesizer(nls.SynthesizerHandlers{
 		OnData: func(a nls.AudioEvent) {
-			if _, err := file.Write(a.Data); err != nil {
+			if _, err := wav.Write(a.Data); err != nil {
 				tts.Shutdown() // allowed in a callback, as Start and Stop are not
 			}
 		},
@@ -181,6 +188,68 @@ func ExampleStreamSynthesizer() {
 	// Output: true
 }
 
+// SynthesizeStream is a StreamSynthesizer in one call, as a voice assistant wants it.
+func ExampleClient_SynthesizeStream() {
+	ctx, interrupt := context.WithTimeout(context.Background(), time.Minute)
+	defer interrupt() // call it when the listener begins to speak
+	answer := func(yield func(string, error) bool) {
+		for _, piece := range []string{"床前", "明月光，", "疑是地上霜。"} { // from a language model
+			if !yield(piece, nil) {
+				return
+			}
+		}
+	}
+	var speaker bytes.Buffer
+	err := newClient().SynthesizeStream(ctx, &speaker, answer, nls.StreamSynthesisParams{Voice: "longxiaochun"})
+	fmt.Println(speaker.Len() > 0, err)
+	// Output: true <nil>
+}
+
+// OpenWAV returns the samples alone, and says what it cannot use.
+func ExampleOpenWAV() {
+	file, err := os.Open("testdata/test1-8k.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	pcm, wav, err := nls.OpenWAV(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	samples, err := io.ReadAll(pcm)
+	fmt.Println(wav.SampleRate, "Hz,", len(samples), "bytes,", err)
+
+	_, _, err = nls.OpenWAV(strings.NewReader("fLaC, a lossless codec"))
+	fmt.Println(err)
+	// Output:
+	// 8000 Hz, 70080 bytes, <nil>
+	// nls: invalid audio: a FLAC file; convert it: ffmpeg -i in.flac -ac 1 -ar 16000 -c:a pcm_s16le out.wav
+}
+
+// A WAVWriter writes a header first, and on Close the sizes in it.
+func ExampleWAVWriter() {
+	file, err := os.Create(filepath.Join(os.TempDir(), "nls-silence.wav"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	w, err := nls.NewWAVWriter(file, nls.WAVFormat{SampleRate: 16000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, 32000)); err != nil { // a second of silence
+		log.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(nls.ReadWAVHeader(file))
+	// Output: {16000 1 16 32000} <nil>
+}
+
 // A CommonProto speaks to services that have no type of their own.
 func ExampleCommonProto() {
 	ctx := context.Background()
@@ -198,11 +267,20 @@ func ExampleCommonProto() {
 	}); err != nil {
 		log.Fatal(err)
 	}
-	audio, err := os.ReadFile("testdata/hello.wav")
+	file, err := os.Open("testdata/hello.wav")
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := proto.SendBinary(audio[44:]); err != nil {
+	defer file.Close()
+	pcm, _, err := nls.OpenWAV(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	audio, err := io.ReadAll(pcm)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := proto.SendBinary(audio); err != nil {
 		log.Fatal(err)
 	}
 	if err := proto.SendText("StopRecognition", nil, nil); err != nil {
@@ -224,8 +302,7 @@ func ExampleClient_Recognize() {
 		log.Fatal(err)
 	}
 	defer file.Close()
-	params := nls.RecognitionParams{Format: nls.FormatWAV}
-	result, err := newClient().Recognize(context.Background(), file, params, nls.PumpOptions{})
+	result, err := newClient().Recognize(context.Background(), file, nls.RecognitionParams{}, nls.PumpOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -240,8 +317,7 @@ func ExampleClient_Transcribe() {
 		log.Fatal(err)
 	}
 	defer file.Close()
-	params := nls.TranscriptionParams{Format: nls.FormatWAV}
-	for sentence, err := range newClient().Transcribe(context.Background(), file, params, nls.PumpOptions{}) {
+	for sentence, err := range newClient().Transcribe(context.Background(), file, nls.TranscriptionParams{}, nls.PumpOptions{}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -331,7 +407,7 @@ func ExampleRetryable() {
 			return nil, err
 		}
 		defer file.Close()
-		return client.Recognize(ctx, file, nls.RecognitionParams{Format: nls.FormatWAV}, nls.PumpOptions{})
+		return client.Recognize(ctx, file, nls.RecognitionParams{}, nls.PumpOptions{})
 	}
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		result, err := recognize()

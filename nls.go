@@ -51,8 +51,8 @@ const (
 	FormatOPU   Format = "opu"   // NLS-framed Opus packets, encoded by the caller
 	FormatSpeex Format = "speex" // Ogg Speex, recognition only
 	FormatAMR   Format = "amr"   // recognition only
-	FormatMP3   Format = "mp3"   // synthesis and transcription
-	FormatAAC   Format = "aac"   // transcription only
+	FormatMP3   Format = "mp3"
+	FormatAAC   Format = "aac" // recognition only
 )
 
 // Config says how to reach the service. The zero value of every field but

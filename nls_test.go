@@ -111,6 +111,14 @@ func TestRegionsPickTheGatewaysOfProtocol11(t *testing.T) {
 		if got := dialed(t, cfg, stream); got != c.stream {
 			t.Errorf("region %q, internal %v: stream synthesizer dials %s", c.region, c.internal, got)
 		}
+		for namespace, want := range map[string]string{"FlowingSpeechSynthesizer": c.stream, "SpeechSynthesizer": c.transcribe} {
+			common := func(c *nls.Client) error {
+				return c.NewCommonProto(namespace, nls.CommonHandlers{}).Start(t.Context(), "StartSynthesis", nls.CommonParams{})
+			}
+			if got := dialed(t, cfg, common); got != want {
+				t.Errorf("region %q, internal %v: CommonProto of %s dials %s", c.region, c.internal, namespace, got)
+			}
+		}
 	}
 	if got := dialed(t, nls.Config{URL: "ws://gw.example:8080/ws/v1", Region: "cn-beijing"}, stream); got != "gw.example:8080" {
 		t.Errorf("with a URL it dials %s", got)

@@ -3,11 +3,8 @@ package nls
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"math"
-	"time"
 
 	"github.com/nlsgo/nls/internal/mailbox"
 	"github.com/nlsgo/nls/internal/session"
@@ -24,14 +21,31 @@ const maxWaiting = DefaultMaxPending
 // Recognize sends the audio in r to a new recogniser, at the pace that
 // [PumpOptions] describe, and returns the final result. Where nobody speaks its
 // Text is empty. The end of ctx ends the session, and the error is then that of
-// Stop. Errors of a session that reached the gateway, and those of r, have its
-// TaskID.
+// Stop. Errors of a session that reached the gateway, and those of r while it runs,
+// have its TaskID.
+//
+// Without p.Format the first bytes of r decide: of a WAV file the samples are sent,
+// as FormatPCM, at the sample rate in its header; anything else is raw PCM of
+// p.SampleRate. FormatWAV sends samples behind a plain header, and takes the rate
+// from the file if p.SampleRate is zero. A source that is empty, a WAV file that is
+// not 16-bit mono PCM of 8 or 16 kHz, and files of other kinds without p.Format are a
+// *ParamError before any connection, which says how to convert them. The first bytes
+// have to come within p.Timeout. A "format" or "sample_rate" in p.Extra is not
+// checked, and audio whose format it names is not looked at.
 //
 // A Read that does not return may outlive the call, see [Pump].
 func (c *Client) Recognize(ctx context.Context, r io.Reader, p RecognitionParams, o PumpOptions) (*RecognitionResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if _, err := p.payload(); err != nil {
+		return nil, err
+	}
+	in := source{r: r, format: p.Format, sampleRate: p.SampleRate}
+	if err := in.open(ctx, p.Extra, p.Timeout); err != nil {
+		return nil, err
+	}
+	p.Format, p.SampleRate = in.format, in.sampleRate
 	var result *RecognitionResult
 	rec := c.NewRecognizer(RecognizerHandlers{
 		OnCompleted: func(r *RecognitionResult) { result = r },
@@ -39,7 +53,7 @@ func (c *Client) Recognize(ctx context.Context, r io.Reader, p RecognitionParams
 	if err := rec.Start(ctx, p); err != nil {
 		return nil, startError(rec, err)
 	}
-	if err := listen(ctx, rec, r, o.forParams(p.Format, p.SampleRate)); err != nil {
+	if err := listen(ctx, rec, in.r, o.forSource(in)); err != nil {
 		return nil, err
 	}
 	return result, nil
@@ -49,8 +63,9 @@ func (c *Client) Recognize(ctx context.Context, r io.Reader, p RecognitionParams
 // [PumpOptions] describe, and yields each finished sentence as it arrives. With
 // EnableIntermediateResult it yields partial results too; Sentence.Final tells
 // them apart. An error is yielded once, last; all errors of a session that reached
-// the gateway, and those of r, have its TaskID. Where nobody speaks nothing is
-// yielded; a [Trace] on ctx still learns the task ID.
+// the gateway, and those of r while it runs, have its TaskID. Where nobody speaks
+// nothing is yielded; a [Trace] on ctx still learns the task ID. It takes what
+// [Client.Recognize] takes, and looks at the audio in the same way.
 //
 // Breaking out of the loop, or the end of ctx, shuts the session down. While the
 // loop body runs, results wait; nothing is lost unless ctx ends. A Read that does
@@ -68,6 +83,17 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 			yield(nil, err)
 			return
 		}
+		if _, err := p.payload(); err != nil {
+			yield(nil, err)
+			return
+		}
+		in := source{r: r, format: p.Format, sampleRate: p.SampleRate}
+		if err := in.open(ctx, p.Extra, p.Timeout); err != nil {
+			yield(nil, err)
+			return
+		}
+		p := p // for the loops to come
+		p.Format, p.SampleRate = in.format, in.sampleRate
 		audio, cancel := context.WithCancel(ctx)
 		defer cancel()
 		sentences := mailbox.New[*Sentence](maxWaiting, audio.Done(), func() bool { return false })
@@ -87,7 +113,7 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 		over := make(chan struct{}) // err is set
 		go func() {
 			defer close(over)
-			err = listen(audio, tr, r, o.forParams(p.Format, p.SampleRate))
+			err = listen(audio, tr, in.r, o.forSource(in))
 		}()
 		defer func() {
 			tr.Shutdown()
@@ -146,7 +172,7 @@ func listen(ctx context.Context, l listener, r io.Reader, o PumpOptions) error {
 
 // startError puts the task id to the only error of a Start that has none though
 // there was a task: the service completed it before it had answered.
-func startError(l listener, err error) error {
+func startError(l interface{ TaskID() string }, err error) error {
 	if errors.Is(err, ErrCompleted) {
 		return &sessionError{l.TaskID(), err}
 	}
@@ -162,97 +188,16 @@ func contextError(ctx context.Context, timeout error, taskID string) error {
 	return &sessionError{taskID, err}
 }
 
-// forParams fills in what the params know about the rate of the audio.
-func (o PumpOptions) forParams(f Format, sampleRate int) PumpOptions {
+// forSource fills in what is known about the rate of the audio.
+func (o PumpOptions) forSource(s source) PumpOptions {
 	if o.BytesPerSecond != 0 {
 		return o
 	}
-	switch f {
+	switch s.format {
 	case "", FormatPCM, FormatWAV:
-		rate := orDefault(sampleRate, DefaultSampleRate)
-		o.BytesPerSecond = rate + min(rate, math.MaxInt-rate)
+		o.BytesPerSecond = 2 * orDefault(s.pace, DefaultSampleRate)
 	default:
 		o.BytesPerSecond = compressedRate
 	}
 	return o
-}
-
-// Synthesize writes the audio of p.Text to w as it arrives. The first error of
-// w ends the session and is returned; a short write is io.ErrShortWrite. The end
-// of ctx ends the session, and the error is then that of Start. Errors of a session
-// that reached the gateway, and those of w, have its TaskID. p.NoWait has no
-// effect.
-//
-// The session does not wait for w: 8 MiB of audio may wait, beside
-// Config.MaxPendingBytes. So a slow w is not a matter of p.CompleteTimeout, and
-// Synthesize returns when all is written, after the end of the session if need be.
-// When ctx ends, what waits is dropped; when the session fails, unless w takes it
-// at once. A Write that does not return may then outlive the call, on a goroutine
-// that ends with it.
-func (c *Client) Synthesize(ctx context.Context, w io.Writer, p SynthesisParams) error {
-	writing, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	var tts *Synthesizer
-	audio := mailbox.New[[]byte](maxWaiting, writing.Done(), func() bool { return tts.Err() != nil })
-	tts = c.NewSynthesizer(SynthesizerHandlers{
-		OnData: func(a AudioEvent) { audio.Put(a.Data, len(a.Data)) },
-	})
-	complete := make(chan struct{}) // no more audio comes
-	written := make(chan struct{})  // writeErr is set
-	writeErr := errors.New("nls: a Write ended its goroutine")
-	go func() {
-		defer close(written)
-		defer func() {
-			if writeErr != nil {
-				tts.Shutdown()
-			}
-		}()
-		writeErr = writeTo(w, audio, complete)
-	}()
-
-	p.NoWait = false
-	err := tts.start(ctx, p, session.Params{Patient: true})
-	if errors.Is(err, ErrShutdown) { // which is the writer's doing
-		err = nil
-	}
-	close(complete)
-	var enough <-chan time.Time
-	if err != nil { // what came before the failure is w's, if w is quick
-		enough = time.After(settleTime)
-	}
-	select {
-	case <-written:
-	case <-ctx.Done():
-	case <-enough:
-	}
-	giveUp()
-	finished := settled(written)
-	settled(tts.Done()) // Start does not wait for a callback that the mailbox has held
-	switch {
-	case err != nil:
-		return err
-	case finished && writeErr != nil:
-		return &sessionError{tts.TaskID(), writeErr}
-	case !finished || !audio.Empty(): // since ctx has ended
-		return contextError(ctx, ErrCompleteTimeout, tts.TaskID())
-	}
-	return nil
-}
-
-// writeTo writes what comes in m to w, until over is closed and all is written or m
-// has quit.
-func writeTo(w io.Writer, m *mailbox.Mailbox[[]byte], over <-chan struct{}) error {
-	for {
-		data, ok := m.Next(over)
-		if !ok {
-			return nil
-		}
-		n, err := w.Write(data)
-		if err == nil && n != len(data) {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return fmt.Errorf("nls: write audio: %w", err)
-		}
-	}
 }

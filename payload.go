@@ -16,10 +16,12 @@ import (
 
 // The formats that protocol §3.1, §4.2 and §5.2 document.
 var (
-	recognitionFormats   = []Format{FormatPCM, FormatWAV, FormatOpus, FormatOPU, FormatSpeex, FormatAMR}
-	transcriptionFormats = append(slices.Clip(recognitionFormats), FormatMP3, FormatAAC)
-	synthesisFormats     = []Format{FormatPCM, FormatWAV, FormatMP3}
+	recognitionFormats = []Format{FormatPCM, FormatWAV, FormatOpus, FormatOPU, FormatSpeex, FormatAMR, FormatMP3, FormatAAC}
+	synthesisFormats   = []Format{FormatPCM, FormatWAV, FormatMP3}
 )
+
+// recognitionRates are the sample rates that models exist for (protocol §3.2).
+var recognitionRates = []int{8000, 16000}
 
 func checkFormat(f Format, documented []Format) (Format, error) {
 	f = orDefault(f, FormatPCM)
@@ -27,6 +29,13 @@ func checkFormat(f Format, documented []Format) (Format, error) {
 		return "", &ParamError{"Format", f, fmt.Sprintf("must be one of %v", documented)}
 	}
 	return f, nil
+}
+
+func checkRate(rate int, documented []int) error {
+	if !slices.Contains(documented, rate) {
+		return &ParamError{"SampleRate", rate, fmt.Sprintf("must be one of %v", documented)}
+	}
+	return nil
 }
 
 // audioParams are the parameters that recognition and transcription share.
@@ -37,20 +46,21 @@ type audioParams struct {
 	vocabularyID, customizationID      string
 }
 
-func audioPayload(p audioParams, documented []Format) (map[string]any, error) {
-	format, err := checkFormat(p.format, documented)
+func audioPayload(p audioParams) (map[string]any, error) {
+	format, err := checkFormat(p.format, recognitionFormats)
 	if err != nil {
 		return nil, err
 	}
-	if p.sampleRate < 0 {
-		return nil, &ParamError{"SampleRate", p.sampleRate, "must not be negative"}
+	rate := orDefault(p.sampleRate, DefaultSampleRate)
+	if err := checkRate(rate, recognitionRates); err != nil {
+		return nil, err
 	}
 	if p.channels != 0 && p.channels != 1 {
 		return nil, &ParamError{"Channels", p.channels, "the service takes one channel"}
 	}
 	m := map[string]any{
 		"format":                            format,
-		"sample_rate":                       orDefault(p.sampleRate, DefaultSampleRate),
+		"sample_rate":                       rate,
 		"enable_intermediate_result":        p.intermediate,
 		"enable_punctuation_prediction":     p.punctuation,
 		"enable_inverse_text_normalization": p.inverse,
@@ -87,7 +97,7 @@ type voiceParams struct {
 	sampleRate            int
 	volume                *int
 	speechRate, pitchRate int
-	subtitle              bool
+	subtitle, phonemes    bool
 }
 
 // synthesisRates are the sample rates that voices exist for (protocol §5.2).
@@ -99,8 +109,8 @@ func voicePayload(p voiceParams) (map[string]any, error) {
 		return nil, err
 	}
 	rate := orDefault(p.sampleRate, DefaultSampleRate)
-	if !slices.Contains(synthesisRates, rate) {
-		return nil, &ParamError{"SampleRate", rate, fmt.Sprintf("must be one of %v", synthesisRates)}
+	if err := checkRate(rate, synthesisRates); err != nil {
+		return nil, err
 	}
 	volume := DefaultVolume
 	if p.volume != nil {
@@ -123,8 +133,11 @@ func voicePayload(p voiceParams) (map[string]any, error) {
 		"speech_rate": p.speechRate,
 		"pitch_rate":  p.pitchRate,
 	}
-	if p.subtitle {
+	if p.subtitle || p.phonemes { // which are part of the subtitles
 		m["enable_subtitle"] = true
+	}
+	if p.phonemes {
+		m["enable_phoneme_timestamp"] = true
 	}
 	return m, nil
 }

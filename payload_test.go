@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/wire"
 )
@@ -40,8 +39,16 @@ func TestStartPayloadsByteForByte(t *testing.T) {
 		{"synthesis, everything", payloadOf(&SynthesisParams{
 			Text: "x", Voice: "ailun", Format: FormatWAV, SampleRate: 48000, Volume: new(0), SpeechRate: -500, PitchRate: 500, EnableSubtitle: true}),
 			`{"enable_subtitle":true,"format":"wav","pitch_rate":500,"sample_rate":48000,"speech_rate":-500,"text":"x","voice":"ailun","volume":0}`},
+		{"synthesis, phonemes", payloadOf(&SynthesisParams{Text: "\ufeffx", EnablePhonemes: true}),
+			`{"enable_phoneme_timestamp":true,"enable_subtitle":true,"format":"pcm","pitch_rate":0,"sample_rate":16000,"speech_rate":0,"text":"x","voice":"xiaoyun","volume":50}`},
 		{"streaming synthesis, defaults", payloadOf(&StreamSynthesisParams{}),
 			`{"format":"pcm","pitch_rate":0,"sample_rate":16000,"speech_rate":0,"voice":"xiaoyun","volume":50}`},
+		{"streaming synthesis, SSML and phonemes", payloadOf(&StreamSynthesisParams{EnableSSML: true, EnablePhonemes: true}),
+			`{"enable_phoneme_timestamp":true,"enable_ssml":true,"enable_subtitle":true,"format":"pcm","pitch_rate":0,"sample_rate":16000,"speech_rate":0,"voice":"xiaoyun","volume":50}`},
+		{"recognition, MP3", payloadOf(&RecognitionParams{Format: FormatMP3}),
+			`{"enable_intermediate_result":false,"enable_inverse_text_normalization":false,"enable_punctuation_prediction":false,"format":"mp3","sample_rate":16000}`},
+		{"recognition, AAC", payloadOf(&RecognitionParams{Format: FormatAAC}),
+			`{"enable_intermediate_result":false,"enable_inverse_text_normalization":false,"enable_punctuation_prediction":false,"format":"aac","sample_rate":16000}`},
 		{"Extra wins", payloadOf(&TranscriptionParams{Extra: map[string]any{"format": "flac", "sample_rate": 44100}}),
 			`{"enable_intermediate_result":false,"enable_inverse_text_normalization":false,"enable_punctuation_prediction":false,"format":"flac","sample_rate":44100}`},
 	} {
@@ -69,12 +76,13 @@ func TestBadParametersAreNamed(t *testing.T) {
 		param   string
 		payload func() (map[string]any, error)
 	}{
-		{"Format", payloadOf(&RecognitionParams{Format: FormatMP3})},
 		{"Format", payloadOf(&RecognitionParams{Format: "PCM"})},
 		{"Format", payloadOf(&TranscriptionParams{Format: "flac"})},
 		{"Format", synth(SynthesisParams{Format: FormatOpus})},
 		{"Format", payloadOf(&StreamSynthesisParams{Format: FormatAAC})},
 		{"SampleRate", payloadOf(&RecognitionParams{SampleRate: -1})},
+		{"SampleRate", payloadOf(&RecognitionParams{SampleRate: 44100})},
+		{"SampleRate", payloadOf(&TranscriptionParams{SampleRate: 24000})},
 		{"SampleRate", synth(SynthesisParams{SampleRate: 16001})},
 		{"SampleRate", synth(SynthesisParams{SampleRate: -8000})},
 		{"SampleRate", payloadOf(&StreamSynthesisParams{SampleRate: 96000})},
@@ -93,55 +101,14 @@ func TestBadParametersAreNamed(t *testing.T) {
 		{"PitchRate", payloadOf(&StreamSynthesisParams{PitchRate: -501})},
 		{"Text", payloadOf(&SynthesisParams{})},
 		{"Text", synth(SynthesisParams{Text: "a\xff"})},
+		{"Text", synth(SynthesisParams{Text: "\ufeff"})},
+		{"Text", synth(SynthesisParams{Text: strings.Repeat("字", 301)})},
+		{"Text", synth(SynthesisParams{Text: "<speaker>" + strings.Repeat("a", 300)})},
 	} {
 		_, err := c.payload()
 		var e *ParamError
 		if !errors.As(err, &e) || e.Param != c.param || !errors.Is(err, ErrInvalidParameter) {
 			t.Errorf("%s: got %v", c.param, err)
 		}
-	}
-}
-
-func TestCutTextFitsAFrameAndLosesNothing(t *testing.T) {
-	for _, text := range []string{
-		"", "a", "你好", strings.Repeat("a", 10000), strings.Repeat("a", 10001), strings.Repeat("你", 30000),
-		strings.Repeat("👨‍👩‍👧", 5000), strings.Repeat("\x01", 9000), strings.Repeat("\"\\\n", 9000), strings.Repeat("\u2028", 9000),
-	} {
-		checkCut(t, text)
-	}
-}
-
-func FuzzCutText(f *testing.F) {
-	f.Add(strings.Repeat("你好 <b>\n\x00", 3000))
-	f.Fuzz(func(t *testing.T, text string) {
-		if utf8.ValidString(text) {
-			checkCut(t, strings.Repeat(text, 1+30000/(len(text)+1)))
-		}
-	})
-}
-
-func checkCut(t *testing.T, text string) {
-	t.Helper()
-	var all strings.Builder
-	for rest := text; rest != ""; {
-		var piece string
-		piece, rest = cutText(rest)
-		if piece == "" {
-			t.Fatal("an empty piece")
-		}
-		all.WriteString(piece)
-		frame, err := wire.Marshal(wire.Directive{
-			Header: wire.DirectiveHeader{
-				AppKey: strings.Repeat("k", 64), MessageID: wire.NewID(), TaskID: wire.NewID(),
-				Namespace: "FlowingSpeechSynthesizer", Name: "RunSynthesis",
-			},
-			Payload: map[string]any{"text": piece}, Context: sdkContext,
-		})
-		if err != nil || len(frame) > 16<<10 || utf8.RuneCountInString(piece) > 10000 || !utf8.ValidString(piece) {
-			t.Fatalf("a directive of %d bytes, %d characters, %v", len(frame), utf8.RuneCountInString(piece), err)
-		}
-	}
-	if all.String() != text {
-		t.Fatal("the pieces are not the text")
 	}
 }

@@ -27,8 +27,8 @@ type RecognizerHandlers struct {
 
 // RecognitionParams are the parameters of one recognition.
 type RecognitionParams struct {
-	Format     Format // "" means FormatPCM
-	SampleRate int    // 0 means DefaultSampleRate
+	Format     Format // "" means FormatPCM; Recognize and Transcribe look at the audio first
+	SampleRate int    // 8000 or 16000, that of the model; 0 means DefaultSampleRate
 	Channels   int    // 0 means 1, the only count supported
 
 	EnableIntermediateResult       bool
@@ -123,7 +123,7 @@ func (r *Recognizer) Start(ctx context.Context, p RecognitionParams) error {
 func (p *RecognitionParams) payload() (map[string]any, error) {
 	m, err := audioPayload(audioParams{p.Format, p.SampleRate, p.Channels,
 		p.EnableIntermediateResult, p.EnablePunctuationPrediction, p.EnableInverseTextNormalization,
-		p.VocabularyID, p.CustomizationID}, recognitionFormats)
+		p.VocabularyID, p.CustomizationID})
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package nls
 import (
 	"context"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/session"
 )
@@ -32,6 +31,11 @@ type StreamSynthesisParams struct {
 	SpeechRate     int
 	PitchRate      int
 	EnableSubtitle bool
+	EnablePhonemes bool
+
+	// EnableSSML says that the text is SSML: one document in one SendText, of at most
+	// 14 KiB.
+	EnableSSML bool
 
 	Timeout         time.Duration // bounds Start
 	CompleteTimeout time.Duration // bounds Stop; zero bounds the time without a message, by DefaultCompleteTimeout
@@ -63,6 +67,10 @@ var streamSynthesis = session.Spec{
 
 // Start opens a session and blocks until text may be sent.
 func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) error {
+	return s.start(ctx, p, session.Params{})
+}
+
+func (s *StreamSynthesizer) start(ctx context.Context, p StreamSynthesisParams, core session.Params) error {
 	m, err := p.payload()
 	if err != nil {
 		return err
@@ -71,14 +79,14 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 	if err != nil {
 		return err
 	}
-	params := session.Params{Spec: streamSynthesis, Payload: payload, StopTimeout: p.CompleteTimeout}
+	core.Spec, core.Payload, core.StopTimeout = streamSynthesis, payload, p.CompleteTimeout
 	if p.CompleteTimeout == 0 {
-		params.StopTimeout, params.IdleTimeout = -1, DefaultCompleteTimeout
+		core.StopTimeout, core.IdleTimeout = -1, DefaultCompleteTimeout
 	}
 	if s.o.client != nil {
-		params.URL, params.Pool = s.o.client.streamURL, s.o.client.streamPool
+		core.URL, core.Pool = s.o.client.streamURL, s.o.client.streamPool
 	}
-	return encodable("Extra", s.o.start(ctx, params, timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
+	return encodable("Extra", s.o.start(ctx, core, timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: s.h.CallbackArgs, onEvent: s.h.OnEvent, onData: s.h.OnData, onError: s.h.OnError, onClose: s.h.OnClose,
 			typed: s.h.typed,
@@ -86,12 +94,16 @@ func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) 
 }
 
 func (p *StreamSynthesisParams) payload() (map[string]any, error) {
-	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate,
+		p.EnableSubtitle, p.EnablePhonemes})
 	if err != nil {
 		return nil, err
 	}
 	if err := checkDuration("CompleteTimeout", p.CompleteTimeout); err != nil {
 		return nil, err
+	}
+	if p.EnableSSML {
+		m["enable_ssml"] = true
 	}
 	return withExtra(m, p.Extra), nil
 }
@@ -112,8 +124,10 @@ func (h *StreamSynthesizerHandlers) typed(e Event) {
 }
 
 // SendText adds text. The pieces need not be words or sentences; the service
-// splits them. Long text is sent as several messages, since the service takes
-// 10,000 characters in one and 100,000 in a session. Empty text does nothing.
+// splits them. Long text is sent as several messages of 1,000 characters, which
+// every document of the service allows; the strictest allows 100,000 in a session.
+// A whole SSML document, known by its root <speak>, is sent as one message, and is a
+// *ParamError if it is longer than a frame of 16 KiB. Empty text does nothing.
 //
 // The service ends a session with StatusIdleTimeout when no text comes for ten
 // seconds, or for about 23 with pings, which are on by default.
@@ -122,6 +136,9 @@ func (s *StreamSynthesizer) SendText(text string) error {
 		return err
 	}
 	var pieces []any
+	if isSSML(text) {
+		pieces, text = []any{map[string]any{"text": withoutBOM(text)}}, ""
+	}
 	for text != "" {
 		var piece string
 		piece, text = cutText(text)
@@ -130,31 +147,11 @@ func (s *StreamSynthesizer) SendText(text string) error {
 	return encodable("Text", s.o.core.Task().Send("RunSynthesis", sdkContext, pieces...))
 }
 
-// The longest piece of text in one RunSynthesis: the service takes 10,000
-// characters (protocol §6.1), and the directive has to fit a frame of 16 KiB, of
-// which envelope and escapes may take the rest.
-const (
-	maxPieceChars = 10000
-	maxPieceBytes = 14 << 10
-)
-
-// cutText cuts text after as many runes as one directive takes.
-func cutText(text string) (piece, rest string) {
-	chars, size := 0, 0
-	for i, r := range text {
-		n := utf8.RuneLen(r)
-		switch {
-		case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
-			n = 2 // \n
-		case r < ' ' || r == '\u2028' || r == '\u2029':
-			n = 6 // \u2028
-		}
-		if chars++; chars > maxPieceChars || size+n > maxPieceBytes {
-			return text[:i], text[i:]
-		}
-		size += n
-	}
-	return text, ""
+// Flush makes the service speak what it has of the text, as it does at the end of a
+// sentence. The service does not answer. The vendor advises against it where
+// punctuation does the same: the voice knows only what is before.
+func (s *StreamSynthesizer) Flush() error {
+	return s.o.core.Task().Send("FlushText", sdkContext, map[string]any{})
 }
 
 // Stop says that the text is complete and waits for the rest of the audio, as

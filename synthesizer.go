@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/session"
 	"github.com/nlsgo/nls/internal/wire"
@@ -24,7 +26,7 @@ type SynthesizerHandlers struct {
 
 // SynthesisParams are the parameters of one synthesis.
 type SynthesisParams struct {
-	Text       string // required, UTF-8; the service cuts it after 300 characters, see LongText
+	Text       string // required, UTF-8, at most 300 characters unless it is SSML; see LongText
 	Voice      string // "" means DefaultVoice
 	Format     Format // "" means FormatPCM; FormatWAV and FormatMP3 also work
 	SampleRate int    // 0 means DefaultSampleRate
@@ -33,6 +35,7 @@ type SynthesisParams struct {
 	PitchRate  int    // -500 to 500
 
 	EnableSubtitle bool // word timing, delivered to OnMetaInfo
+	EnablePhonemes bool // Subtitle.Phonemes, and subtitles with it
 
 	// LongText uses the long-text service (SpeechLongSynthesizer), which takes
 	// far longer texts and is bought separately.
@@ -73,7 +76,7 @@ type Subtitle struct {
 	BeginIndex, EndIndex int // units from the start of the text, end exclusive
 	Sentence             bool
 	Phoneme              string
-	Phonemes             []Phoneme // StreamSynthesizer only
+	Phonemes             []Phoneme // with EnablePhonemes
 }
 
 // Phoneme is a part of a Subtitle.
@@ -104,7 +107,12 @@ var (
 
 // Start opens a session and sends the text. Unless p.NoWait is set it blocks
 // until OnCompleted and OnClose have returned. Text that is empty or not valid
-// UTF-8 is a *ParamError: the service drops the connection over it.
+// UTF-8 is a *ParamError: the service drops the connection over it. So is one of
+// more than 300 characters (Unicode code points) without LongText, of which the
+// service would speak the first 300: [Client.Synthesize] takes any length. An SSML
+// document, known by its root <speak>, is not counted, since the service does not
+// count tags. A byte order mark before the text is not sent. Extra may have a
+// "text" that nobody checks.
 func (s *Synthesizer) Start(ctx context.Context, p SynthesisParams) error {
 	return s.start(ctx, p, session.Params{})
 }
@@ -137,21 +145,42 @@ func (s *Synthesizer) start(ctx context.Context, p SynthesisParams, core session
 }
 
 func (p *SynthesisParams) payload() (map[string]any, error) {
-	if p.Text == "" {
-		return nil, &ParamError{"Text", nil, "must not be empty"}
+	text := withoutBOM(p.Text)
+	if _, overridden := p.Extra["text"]; !overridden {
+		if err := p.checkText(text); err != nil {
+			return nil, err
+		}
 	}
-	if err := checkText(p.Text); err != nil {
-		return nil, err
-	}
-	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate, p.EnableSubtitle})
+	m, err := voicePayload(voiceParams{p.Voice, p.Format, p.SampleRate, p.Volume, p.SpeechRate, p.PitchRate,
+		p.EnableSubtitle, p.EnablePhonemes})
 	if err != nil {
 		return nil, err
 	}
 	if err := checkDuration("CompleteTimeout", p.CompleteTimeout); err != nil {
 		return nil, err
 	}
-	m["text"] = p.Text
+	m["text"] = text
 	return withExtra(m, p.Extra), nil
+}
+
+func (p *SynthesisParams) checkText(text string) error {
+	if text == "" {
+		return &ParamError{"Text", nil, "must not be empty"}
+	}
+	if err := checkText(text); err != nil {
+		return err
+	}
+	if n := utf8.RuneCountInString(text); n > maxShortText && !p.unlimited() {
+		return &ParamError{"Text", nil, fmt.Sprintf("has %d characters, of which the service would speak %d; use Client.Synthesize or LongText",
+			n, maxShortText)}
+	}
+	return nil
+}
+
+// unlimited reports whether the length of the text is the service's business.
+func (p *SynthesisParams) unlimited() bool {
+	_, overridden := p.Extra["text"]
+	return p.LongText || overridden || isSSML(p.Text)
 }
 
 func (h *SynthesizerHandlers) typed(e Event) {

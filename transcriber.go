@@ -154,7 +154,7 @@ func (t *Transcriber) start(ctx context.Context, p TranscriptionParams, core ses
 func (p *TranscriptionParams) payload() (map[string]any, error) {
 	m, err := audioPayload(audioParams{p.Format, p.SampleRate, p.Channels,
 		p.EnableIntermediateResult, p.EnablePunctuationPrediction, p.EnableInverseTextNormalization,
-		p.VocabularyID, p.CustomizationID}, transcriptionFormats)
+		p.VocabularyID, p.CustomizationID})
 	if err != nil {
 		return nil, err
 	}

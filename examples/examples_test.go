@@ -320,7 +320,7 @@ func TestFailuresEndWithTheErrorTheTaskIDAndACode(t *testing.T) {
 			`error: 1 of 1 sessions: not the expected text "再见"`},
 		{"no file", nlstest.Options{}, []string{"-file", "testdata/nothing.wav"}, `error: open testdata.nothing.wav: `},
 		{"not audio", nlstest.Options{}, []string{"-file", "go.mod"},
-			`error: go.mod: nls: WAV header: not a RIFF/WAVE file`},
+			`error: go.mod: nls: invalid audio: not a WAV file`},
 		{"bad URL", nlstest.Options{}, []string{"-url", "http://127.0.0.1/"},
 			`error: nls: invalid URL "http://127.0.0.1/": must be a ws or wss URL`},
 	} {

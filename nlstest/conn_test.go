@@ -277,7 +277,7 @@ func TestValidationOrder(t *testing.T) {
 		{"speech_noise_threshold", fine(st, begin) + `{"speech_noise_threshold":1.5}}`, 40010003, "Gateway:DIRECTIVE_INVALID:Invalid speech_noise_threshold '1.5'!"},
 		{"sample rate before format", fine(st, begin) + bad, 41010101, "UNSUPPORTED_SAMPLE_RATE"},
 		{"upper-case format", fine(st, begin) + `{"format":"PCM","max_sentence_silence":100}}`, 41010100, "UNSUPPORTED_FORMAT"},
-		{"format of other products", fine(sr, `"StartRecognition"`) + `{"format":"mp3"}}`, 41010100, "UNSUPPORTED_FORMAT"},
+		{"format of no product", fine(sr, `"StartRecognition"`) + `{"format":"flac"}}`, 41010100, "UNSUPPORTED_FORMAT"},
 		{"max_sentence_silence too short", fine(st, begin) + `{"max_sentence_silence":199}}`, 40010003, "Gateway:DIRECTIVE_INVALID:Invalid max_sentence_silence '199'!"},
 		{"max_sentence_silence too long", fine(st, begin) + `{"max_sentence_silence":6001}}`, 40010003, "Gateway:DIRECTIVE_INVALID:Invalid max_sentence_silence '6001'!"},
 		{"max_start_silence", fine(sr, `"StartRecognition"`) + `{"enable_voice_detection":true,"max_start_silence":60001}}`, 40010003, "Gateway:DIRECTIVE_INVALID:Invalid max_start_silence '60001'!"},

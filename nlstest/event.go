@@ -138,8 +138,9 @@ type (
 		Sentence   bool   `json:"sentence"`
 		Phoneme    string `json:"phoneme,omitempty"` // SpeechSynthesizer: "null" when there is none
 
-		// FlowingSpeechSynthesizer: empty when there are none.
-		PhonemeList *[]phonemeRow `json:"phoneme_list,omitempty"`
+		// FlowingSpeechSynthesizer: empty when there are none. SpeechSynthesizer: only
+		// with enable_phoneme_timestamp.
+		PhonemeList *[]any `json:"phoneme_list,omitempty"`
 	}
 
 	phonemeRow struct {
@@ -147,6 +148,15 @@ type (
 		BeginTime int64  `json:"begin_time"`
 		EndTime   int64  `json:"end_time"`
 		Tone      string `json:"tone"`
+	}
+
+	// shortPhonemeRow is what SpeechSynthesizer has for a phonemeRow.
+	shortPhonemeRow struct {
+		Index     int    `json:"index"`
+		BeginTime int64  `json:"begin_time"`
+		EndTime   int64  `json:"end_time"`
+		Phoneme   string `json:"phoneme"`
+		Tone      int    `json:"tone"`
 	}
 )
 

@@ -47,7 +47,7 @@ type listener struct {
 }
 
 // newListener reads the parameters that the products share.
-func newListener(c *conn, p *params, formats ...string) *listener {
+func newListener(c *conn, p *params) *listener {
 	l := &listener{c: c, silence: defaultSilence}
 	l.rate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
 	l.format = p.str("format", string(nls.FormatPCM))
@@ -63,7 +63,7 @@ func newListener(c *conn, p *params, formats ...string) *listener {
 	if !oneOf(l.rate, 8000, 16000) {
 		p.fail(&failure{nls.StatusUnsupportedSampleRate, "UNSUPPORTED_SAMPLE_RATE"})
 	}
-	if !oneOf(l.format, formats...) {
+	if !oneOf(l.format, "pcm", "wav", "opus", "opu", "speex", "amr", "mp3", "aac") {
 		p.fail(&failure{nls.StatusUnsupportedFormat, "UNSUPPORTED_FORMAT"})
 	}
 	return l
@@ -160,7 +160,7 @@ type transcriber struct {
 
 func openTranscriber(c *conn, d *directive) (task, *failure) {
 	p := paramsOf(d)
-	t := &transcriber{listener: newListener(c, p, "pcm", "wav", "opus", "opu", "speex", "amr", "mp3", "aac")}
+	t := &transcriber{listener: newListener(c, p)}
 	t.words = p.bool("enable_words")
 	t.silence = p.int("max_sentence_silence", defaultSilence, minSilence, maxSilence)
 	p.check(func() any { return new(bool) }, "enable_semantic_sentence_detection", "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
@@ -267,7 +267,7 @@ type recognizer struct {
 
 func openRecognizer(c *conn, d *directive) (task, *failure) {
 	p := paramsOf(d)
-	r := &recognizer{listener: newListener(c, p, "pcm", "wav", "opus", "opu", "speex", "amr")}
+	r := &recognizer{listener: newListener(c, p)}
 	if r.detect = p.bool("enable_voice_detection"); r.detect {
 		r.silence = p.int("max_end_silence", defaultSilence, minSilence, maxSilence)
 		r.maxStart = time.Duration(p.int("max_start_silence", 0, 1, 60000)) * time.Millisecond

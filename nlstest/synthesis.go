@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -35,6 +36,8 @@ type synthesis struct {
 	flowing  bool
 	voice    Voice
 	subtitle bool
+	phonemes bool     // in a short synthesis; a flowing one always has them
+	ssml     bool     // the text of a flowing synthesis is SSML
 	taken    int      // characters
 	splitter splitter // of text that is not a sentence yet
 	waiting  []string // sentences to speak
@@ -79,6 +82,7 @@ func newSynthesis(c *conn, p *params) *synthesis {
 	s.voice.SpeechRate = p.int("speech_rate", 0, -500, 500)
 	s.voice.PitchRate = p.int("pitch_rate", 0, -500, 500)
 	s.subtitle = p.bool("enable_subtitle")
+	s.phonemes = p.bool("enable_phoneme_timestamp")
 	return s
 }
 
@@ -127,6 +131,7 @@ func openFlowingSynthesizer(c *conn, d *directive) (task, *failure) {
 	s := newSynthesis(c, p)
 	s.readVoice(p)
 	s.flowing = true
+	s.ssml = p.bool("enable_ssml")
 	return s, p.failed
 }
 
@@ -188,6 +193,12 @@ func (s *synthesis) control(d *directive) *failure {
 	}
 	if p.failed != nil {
 		return p.failed
+	}
+	if s.ssml {
+		var f *failure
+		if text, f = plainText(text); f != nil {
+			return f
+		}
 	}
 	s.waiting = append(s.waiting, s.splitter.add(text)...)
 	s.next()
@@ -324,14 +335,25 @@ func (s *synthesis) row(w nls.Subtitle) subtitleRow {
 		if row.Phoneme = w.Phoneme; row.Phoneme == "" {
 			row.Phoneme = "null"
 		}
-		return row
 	}
-	phonemes := make([]phonemeRow, len(w.Phonemes))
-	for i, p := range w.Phonemes {
-		phonemes[i] = phonemeRow{p.Text, (s.start + p.Begin).Milliseconds(), (s.start + p.End).Milliseconds(), p.Tone}
+	if s.flowing || s.phonemes {
+		phonemes := make([]any, len(w.Phonemes))
+		for i, p := range w.Phonemes {
+			phonemes[i] = s.phoneme(i, p)
+		}
+		row.PhonemeList = &phonemes
 	}
-	row.PhonemeList = &phonemes
 	return row
+}
+
+// phoneme is a phoneme as the product writes it (protocol §5.4).
+func (s *synthesis) phoneme(i int, p nls.Phoneme) any {
+	begin, end := (s.start + p.Begin).Milliseconds(), (s.start + p.End).Milliseconds()
+	if s.flowing {
+		return phonemeRow{p.Text, begin, end, p.Tone}
+	}
+	tone, _ := strconv.Atoi(p.Tone) // 0 is none
+	return shortPhonemeRow{i, begin, end, p.Text, tone}
 }
 
 // subtitles are the units of the sentence so far, after an item for the sentence
@@ -347,9 +369,9 @@ func (s *synthesis) subtitles(ended bool) subtitles {
 		whole.EndTime = s.rows[len(s.rows)-1].EndTime
 	}
 	if s.flowing {
-		whole.PhonemeList = &[]phonemeRow{}
+		whole.PhonemeList = &[]any{}
 	} else {
-		whole.Phoneme = "null"
+		whole.Phoneme, whole.PhonemeList = "null", nil
 	}
 	return subtitles{append([]subtitleRow{whole}, s.rows...)}
 }

@@ -239,8 +239,9 @@ const (
 )
 
 type (
-	object map[string]any // of kinds
-	list   []any          // of the kind of its items
+	object   map[string]any   // of kinds
+	list     []any            // of the kind of its items
+	optional struct{ of any } // a field that may be missing
 )
 
 // The payloads of protocol §3.4, §4.4, §5.4 and §6.3 by namespace and name. Nil is
@@ -248,7 +249,8 @@ type (
 var (
 	words    = list{object{"text": text, "startTime": number, "endTime": number}}
 	subtitle = object{"text": text, "begin_time": number, "end_time": number, "begin_index": number, "end_index": number,
-		"sentence": boolean, "phoneme": text}
+		"sentence": boolean, "phoneme": text, "phoneme_list": optional{list{shortPhoneme}}}
+	shortPhoneme    = object{"index": number, "begin_time": number, "end_time": number, "phoneme": text, "tone": number}
 	flowingSubtitle = object{"text": text, "begin_time": number, "end_time": number, "begin_index": number, "end_index": number,
 		"sentence": boolean, "phoneme_list": list{object{"text": text, "begin_time": number, "end_time": number, "tone": text}}}
 
@@ -338,6 +340,11 @@ func checkValue(path string, v, want any) error {
 		}
 		for key, kind := range want {
 			field, there := fields[key]
+			if may, ok := kind.(optional); ok {
+				if kind = may.of; !there {
+					continue
+				}
+			}
 			if !there {
 				return fmt.Errorf("%s.%s is missing", path, key)
 			}

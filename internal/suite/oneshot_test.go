@@ -136,7 +136,7 @@ func TestOneShotErrors(t *testing.T) {
 			t.Errorf("Recognize = %v", err)
 		}
 		_, err = client.Recognize(t.Context(), strings.NewReader(""), nls.RecognitionParams{}, nls.PumpOptions{})
-		if nls.StatusCode(err) != nls.StatusClientError {
+		if !errors.Is(err, nls.ErrInvalidParameter) {
 			t.Errorf("Recognize = %v", err)
 		}
 		_, err = client.Recognize(t.Context(), strings.NewReader(""), nls.RecognitionParams{Channels: 2}, nls.PumpOptions{})
@@ -302,7 +302,7 @@ func TestWhatIsWrongFromTheStartCostsNoSession(t *testing.T) {
 		}
 		for _, rate := range []int{-1, math.MinInt, math.MaxInt} {
 			_, err := client.Recognize(t.Context(), strings.NewReader("ab"), nls.RecognitionParams{SampleRate: rate}, nls.PumpOptions{})
-			if err == nil || rate < 0 && !errors.Is(err, nls.ErrInvalidParameter) || rate > 0 && nls.StatusCode(err) < 0 {
+			if !errors.Is(err, nls.ErrInvalidParameter) {
 				t.Errorf("a sample rate of %d: %v", rate, err)
 			}
 		}
@@ -318,7 +318,7 @@ func TestWhatIsWrongFromTheStartCostsNoSession(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Synthesize with a context that has ended: %v", err)
 		}
-		if n := server.Stats().Connections; n != 1 { // for the great sample rate
+		if n := server.Stats().Connections; n != 0 {
 			t.Errorf("%d connections", n)
 		}
 	})
@@ -375,7 +375,7 @@ func TestSilenceIsNoErrorAndHasATaskID(t *testing.T) {
 		}
 		for _, audio := range []int{64000, 0} {
 			ctx, w := watched(t.Context())
-			for s, err := range client.Transcribe(ctx, bytes.NewReader(make([]byte, audio)), nls.TranscriptionParams{EnableIntermediateResult: true}, nls.PumpOptions{}) {
+			for s, err := range client.Transcribe(ctx, bytes.NewReader(make([]byte, audio)), nls.TranscriptionParams{Format: nls.FormatPCM, EnableIntermediateResult: true}, nls.PumpOptions{}) {
 				t.Errorf("%d bytes: Transcribe yields %v, %v", audio, s, err)
 			}
 			if w.taskID == "" || !w.ended() || w.err != nil {
@@ -508,14 +508,12 @@ func TestCompressedAudioIsPaced(t *testing.T) {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			client, audio := clientOf(t, server), make([]byte, 200000)
 			took := map[string]time.Duration{}
-			if c.format != nls.FormatMP3 && c.format != nls.FormatAAC { // which Recognize does not take
-				begin := time.Now()
-				if _, err := client.Recognize(t.Context(), bytes.NewReader(audio), nls.RecognitionParams{Format: c.format, Extra: pcm}, c.opts); err != nil {
-					t.Error(err)
-				}
-				took["Recognize"] = time.Since(begin)
-			}
 			begin := time.Now()
+			if _, err := client.Recognize(t.Context(), bytes.NewReader(audio), nls.RecognitionParams{Format: c.format, Extra: pcm}, c.opts); err != nil {
+				t.Error(err)
+			}
+			took["Recognize"] = time.Since(begin)
+			begin = time.Now()
 			for _, err := range client.Transcribe(t.Context(), bytes.NewReader(audio), nls.TranscriptionParams{Format: c.format, Extra: pcm}, c.opts) {
 				t.Error(err)
 			}

@@ -1,10 +1,9 @@
-// Package wav writes the header of a WAV stream, and takes it off one that
-// arrives in pieces.
+// Package wav has the headers of WAV streams as the service writes and takes them:
+// those that arrive in pieces.
 package wav
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,27 +14,16 @@ import (
 // HeaderSize is the length of what Header returns.
 const HeaderSize = 44
 
-// Unknown as dataSize says that the data is still being made. RIFF has no way
-// to say so; readers take sizes near the greatest signed number for it, and
-// this one makes the RIFF size that number (protocol §5.3).
-const Unknown = 0x7FFFFFFF - (HeaderSize - 8)
+// Unknown as dataSize says that the data is still being made.
+const Unknown = -1
 
 // Header returns the header of 16-bit mono PCM with dataSize bytes of samples.
 func Header(sampleRate, dataSize int) []byte {
-	le := binary.LittleEndian
-	h := make([]byte, 0, HeaderSize)
-	h = append(h, "RIFF"...)
-	h = le.AppendUint32(h, uint32(dataSize+HeaderSize-8))
-	h = append(h, "WAVEfmt "...)
-	h = le.AppendUint32(h, 16) // size of this chunk
-	h = le.AppendUint16(h, 1)  // PCM
-	h = le.AppendUint16(h, 1)  // channels
-	h = le.AppendUint32(h, uint32(sampleRate))
-	h = le.AppendUint32(h, uint32(2*sampleRate)) // bytes a second
-	h = le.AppendUint16(h, 2)                    // bytes a sample
-	h = le.AppendUint16(h, 16)                   // bits a sample
-	h = append(h, "data"...)
-	return le.AppendUint32(h, uint32(dataSize))
+	var b bytes.Buffer
+	if _, err := nls.NewWAVWriter(&b, nls.WAVFormat{SampleRate: sampleRate, DataSize: int64(dataSize)}); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }
 
 // The service answers these with 40000009 "Invalid wav header!" and "Too large
@@ -44,6 +32,9 @@ var (
 	ErrInvalid  = errors.New("invalid wav header")
 	ErrTooLarge = errors.New("too large wav header")
 )
+
+// magic is what the header begins with.
+const magic = "RIFF"
 
 // maxHeader bounds what may stand before the samples.
 const maxHeader = 16 << 10
@@ -68,6 +59,10 @@ func (r *Reader) Samples(p []byte) ([]byte, error) {
 	if r.Format == nil {
 		before := len(r.header)
 		r.header = append(r.header, p[:min(len(p), maxHeader-before)]...)
+		if n := min(len(r.header), len(magic)); string(r.header[:n]) != magic[:n] {
+			r.err = ErrInvalid // nls reads more than the service does
+			return nil, r.err
+		}
 		rest := bytes.NewReader(r.header)
 		format, err := nls.ReadWAVHeader(rest)
 		switch size := len(r.header) - rest.Len(); {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
-	"github.com/nlsgo/nls/internal/wav"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -41,18 +40,11 @@ func (p *program) readAudio(ctx context.Context) error {
 	defer f.Close()
 	var r io.Reader = f
 	if strings.ToLower(filepath.Ext(name)) != ".pcm" {
-		header, err := nls.ReadWAVHeader(f)
+		pcm, format, err := nls.OpenWAV(f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if header.Channels != 1 || header.BitsPerSample != 16 {
-			return fmt.Errorf("%s: %d channels of %d bits; the service takes one of 16", name, header.Channels,
-				header.BitsPerSample)
-		}
-		p.sampleRate = header.SampleRate
-		if header.DataSize >= 0 { // what follows the samples is not audio
-			r = io.LimitReader(f, header.DataSize)
-		}
+		r, p.sampleRate = pcm, format.SampleRate
 	}
 	p.audio, err = io.ReadAll(r)
 	return err
@@ -81,7 +73,8 @@ type Speech struct {
 	session *Session
 	size    int64
 	file    *os.File            // nil without -out
-	wav     bool                // file has a header
+	out     io.Writer           // to file
+	wav     *nls.WAVWriter      // the same, with a header; nil without
 	ear     nlstest.Recognition // nil with any gateway but the local one
 	text    strings.Builder     // what ear has heard
 	err     error               // of the first Write that failed
@@ -100,8 +93,11 @@ func (s *Session) Speech(ctx context.Context) (*Speech, error) {
 		if o.file, err = os.Create(s.out); err != nil {
 			return nil, err
 		}
-		if o.wav = strings.ToLower(filepath.Ext(s.out)) == ".wav"; o.wav {
-			_, o.err = o.file.Write(wav.Header(s.SampleRate, 0)) // Finish knows the size
+		o.out = o.file
+		if strings.ToLower(filepath.Ext(s.out)) == ".wav" {
+			if o.wav, o.err = nls.NewWAVWriter(o.file, nls.WAVFormat{SampleRate: s.SampleRate}); o.err == nil {
+				o.out = o.wav
+			}
 		}
 	}
 	return o, nil
@@ -114,7 +110,7 @@ func (o *Speech) Write(pcm []byte) (int, error) {
 		o.hear(o.ear.Write(pcm))
 	}
 	if o.err == nil && o.file != nil {
-		_, o.err = o.file.Write(pcm)
+		_, o.err = o.out.Write(pcm)
 	}
 	return len(pcm), o.err
 }
@@ -136,8 +132,8 @@ func (o *Speech) Finish(ended error) error {
 		o.hear(o.ear.Finish())
 	}
 	if o.file != nil {
-		if o.wav && o.err == nil {
-			_, o.err = o.file.WriteAt(wav.Header(o.session.SampleRate, int(o.size)), 0)
+		if o.wav != nil {
+			o.err = cmp.Or(o.err, o.wav.Close())
 		}
 		o.err = cmp.Or(o.err, o.file.Close())
 	}
