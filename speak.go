@@ -205,6 +205,7 @@ func wholeRunes(s string) int {
 type speech struct {
 	tts interface {
 		Shutdown()
+		Done() <-chan struct{}
 		Err() error
 		TaskID() string
 	}
