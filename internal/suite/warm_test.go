@@ -255,25 +255,26 @@ func TestThePoolIsFilledWhenTheFirstSessionHasStarted(t *testing.T) {
 		for _, c := range []struct {
 			fault string
 			dials int // while the session runs
-		}{{"", 4}, {"taskfailed@on-start,code=40000005", 1}} {
+		}{{"delay@on-stop", 4}, {"taskfailed@on-start,code=40000005", 1}} {
 			inBubble(t, nlstest.Options{Fault: faultAlways(c.fault)}, func(t *testing.T, server *nlstest.Server) {
 				var w wires
 				client := clientOf(t, server, w.keeps(3, false))
 				s := p.new(client)
 				s.wait = true
 				running := -1
-				s.on(p.handlers[len(p.handlers)-2], func() {
+				s.on(p.handlers[0], sync.OnceFunc(func() {
 					synctest.Wait()
 					running, _ = w.count()
-				})
+				}))
 				err := s.run(startCtx(t.Context()))
 				<-s.Done()
 				synctest.Wait()
 				dials, _ := w.count()
-				if c.fault == "" && err != nil || c.fault != "" && nls.StatusCode(err) != nls.StatusTooManyRequests {
+				refused := nls.StatusCode(err) == nls.StatusTooManyRequests
+				if err != nil && !refused || refused != (c.dials == 1) {
 					t.Fatal(err)
 				}
-				if dials != c.dials || running >= 0 && running != c.dials {
+				if dials != c.dials || !refused && running != c.dials {
 					t.Errorf("%q: %d dials, %d while it ran; want %d", c.fault, dials, running, c.dials)
 				}
 				w.mustLeaveNothing(t, client)
