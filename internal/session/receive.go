@@ -147,6 +147,9 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 	first := !r.a.heard.Swap(true)
 	if first {
 		r.join()
+		if why := r.a.dead.Load(); why != nil { // there will be no other
+			r.fail(*why)
+		}
 	}
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
@@ -184,7 +187,9 @@ func (r *receiving) lost(_ *conn, err error) {
 	}
 	if r.a.mayRedial(r.outcome.phase()) {
 		r.a.isStale(err)
-		return
+		if !r.a.heard.Load() {
+			return // or accept sees that it is dead
+		}
 	}
 	if why := r.a.dead.Load(); why != nil { // Start has closed it for that
 		err = *why
