@@ -24,6 +24,8 @@ type wires struct {
 	wrap  func(ctx context.Context, number int, c net.Conn) net.Conn // may be nil
 	down  atomic.Bool                                                // no background dial succeeds
 
+	onTake func(nls.TraceDial) // a Start has taken a connection that was open; may be nil
+
 	mu            sync.Mutex
 	dials         []time.Duration // when, since begin
 	addrs         []string
@@ -84,6 +86,9 @@ func (w *wires) use(cfg *nls.Config) {
 }
 
 func (w *wires) dialDone(d nls.TraceDial) {
+	if w.onTake != nil && d.Conn != "dialed" {
+		w.onTake(d)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conns += " " + d.Conn
