@@ -370,7 +370,7 @@ func TestWarmConnectionsAreReplacedBeforeTheServiceDropsThem(t *testing.T) {
 		}
 
 		// After the last session they are there for 18 s of their lives.
-		time.Sleep(begin.Add(54*time.Second + 17900*time.Millisecond).Sub(time.Now()))
+		time.Sleep(time.Until(begin.Add(54*time.Second + 17900*time.Millisecond)))
 		s = newTranscriberSubject(client)
 		if err := s.start(startCtx(t.Context())); err != nil {
 			t.Fatal(err)
