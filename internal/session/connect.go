@@ -41,7 +41,7 @@ func (o *connecting) connect(ctx context.Context) error {
 	} else {
 		dead = !a.parked.hand(r)
 	}
-	if !o.outcome.begin() { // it ended while nobody could see the connection
+	if !o.outcome.unless(func() { o.outcome.begun.Store(true) }) { // it ended while nobody could see the connection
 		c.abort()
 		a.serve()
 		o.wrapUp()
@@ -176,7 +176,7 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 		o.watch.hooks.DialStart(info)
 	}
 	start := time.Now()
-	c, err := o.get(ctx, token, &info)
+	c, err := takeOrDial(ctx, o, token, &info)
 	if o.watch.hooks != nil {
 		info.Duration, info.Err = time.Since(start), err
 		told := false
@@ -191,7 +191,8 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 	return c, err
 }
 
-func (o *connecting) get(ctx context.Context, token string, info *Dial) (*conn, error) {
+// takeOrDial gets a connection: one that waits, or else a new one.
+func takeOrDial(ctx context.Context, o *connecting, token string, info *Dial) (*conn, error) {
 	// Where nobody waits for an answer nobody could dial again.
 	if o.mayBeStale && (len(o.p.Started) > 0 || o.p.WaitDone) {
 		if k := o.p.Pool.take(token); k != nil {

@@ -82,7 +82,7 @@ func (r *delivering) last() {
 
 // tell tells the callbacks and the hooks of the end.
 func (r *delivering) tell(a *attempt) {
-	cause, silent := r.outcome.settle()
+	cause, silent := r.outcome.state(true)
 	if r.next(1) && cause != nil && !silent {
 		r.queue.mark(true)
 		r.deliver(&Delivery{Kind: KindFailed, TaskID: a.id, Event: r.failed, Err: cause})
@@ -108,7 +108,7 @@ func (r *delivering) tell(a *attempt) {
 
 // part says goodbye after a task that has completed, or hands the connection on.
 func (r *delivering) part(c *conn) {
-	cause, silent := r.outcome.get()
+	cause, silent := r.outcome.state(false)
 	if cause != nil || silent {
 		c.close(0)
 		return

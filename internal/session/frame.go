@@ -33,7 +33,7 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 	binary.NativeEndian.PutUint32(mask[:], rand.Uint32()) // ChaCha8, seeded by the system
 	buf := frames.Get().(*[]byte)
 	frame := wsframe.AppendMasked((*buf)[:0], wsframe.Fin|opcode, data, mask)
-	err := c.writeAll(frame, deadline)
+	err := c.socket.write(frame, deadline, c.writeTimeout/8)
 	frames.Put(buf) // a frame that is longer has outgrown it
 	if err != nil {
 		c.torn.Store(true)
@@ -45,19 +45,25 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 	return err
 }
 
-// writeAll writes b. Setting a deadline costs a fifth of all that is ours in it, so
-// on TCP, which can go on after one has passed, it is moved only when it is an
-// eighth too early.
-func (c *conn) writeAll(b []byte, deadline time.Time) error {
-	if !c.tcp || c.writeBy.IsZero() || deadline.Before(c.writeBy) || deadline.Sub(c.writeBy) > c.writeTimeout/8 {
-		c.writeBy = deadline
-		_ = c.net.SetWriteDeadline(deadline) // an error shows in Write
+// socket is what frames are written to. Setting a deadline costs a fifth of all that
+// is ours in that, so on TCP, which can go on after one has passed, it is moved only
+// when it is more than a slack too early.
+type socket struct {
+	net.Conn
+	tcp bool
+	by  time.Time // the deadline that is set
+}
+
+func (s *socket) write(b []byte, deadline time.Time, slack time.Duration) error {
+	if !s.tcp || s.by.IsZero() || deadline.Before(s.by) || deadline.Sub(s.by) > slack {
+		s.by = deadline
+		_ = s.SetWriteDeadline(deadline) // an error shows in Write
 	}
-	n, err := c.net.Write(b)
-	if err != nil && c.writeBy != deadline && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.writeBy = deadline
-		_ = c.net.SetWriteDeadline(deadline)
-		_, err = c.net.Write(b[n:])
+	n, err := s.Write(b)
+	if err != nil && s.by != deadline && errors.Is(err, os.ErrDeadlineExceeded) {
+		s.by = deadline
+		_ = s.SetWriteDeadline(deadline)
+		_, err = s.Write(b[n:])
 	}
 	return err
 }

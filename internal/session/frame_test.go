@@ -133,7 +133,7 @@ func TestTheBuffersOfFramesStaySmall(t *testing.T) {
 func TestFramesOfAudioNeedNoBuffer(t *testing.T) {
 	c := trayConn(&tray{})
 	data := make([]byte, maxFrame)
-	w := c.net.(*tray)
+	w := c.socket.Conn.(*tray)
 	allocs := testing.AllocsPerRun(100, func() {
 		w.got.Reset()
 		if err := c.write(wsframe.Binary, data, time.Time{}); err != nil {

@@ -76,16 +76,6 @@ func (o *outcome) advance(from, to phase) bool {
 	return true
 }
 
-// begin notes that there is a session. It reports false if there is none to be.
-func (o *outcome) begin() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.phase() < closing {
-		o.begun.Store(true)
-	}
-	return o.phase() < closing
-}
-
 // setReady lets Start return nil. It does nothing after a failure.
 func (o *outcome) setReady() {
 	o.mu.Lock()
@@ -178,18 +168,14 @@ func (o *outcome) setDelivered() {
 	o.delivered = o.cause == nil
 }
 
-// settle is what OnError and OnClose are told: nothing changes it any more.
-func (o *outcome) settle() (cause error, silent bool) {
+// state is what OnError and OnClose are told. If it is settled nothing changes it
+// any more.
+func (o *outcome) state(settle bool) (cause error, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.result, o.delivered = true, true
-	return o.cause, o.silent
-}
-
-// get is settle that leaves things as they are.
-func (o *outcome) get() (cause error, silent bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	if settle {
+		o.result, o.delivered = true, true
+	}
 	return o.cause, o.silent
 }
 
@@ -220,11 +206,7 @@ func (o *outcome) cutTime() time.Time {
 }
 
 // err is why the task ended; nil while it runs and when it completed.
-func (o *outcome) err() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.cause
-}
+func (o *outcome) err() error { cause, _ := o.state(false); return cause }
 
 // sendable returns nil if the caller may send now.
 func (o *outcome) sendable() error {

@@ -31,7 +31,7 @@ func TestOutcomesThatTakeMoreThanOneCall(t *testing.T) {
 		{"a bound does not", then(toDelivering, func(o *outcome) {
 			o.end(false, second)
 			o.setDelivered()
-			o.settle()
+			o.state(true)
 		}), "closing second ready over cut"},
 		{"a result that shutdown has dropped is no success", then(toCompleted, func(o *outcome) {
 			o.shutdown(second)
@@ -49,11 +49,11 @@ func TestOutcomesThatTakeMoreThanOneCall(t *testing.T) {
 			o.shutdown(because(errThird))
 		}), "closing second ready over cut silent"},
 		{"what OnClose was told stays", then(toCompleted, func(o *outcome) {
-			o.settle()
+			o.state(true)
 			o.end(false, second)
 		}), "closing ready over cut"},
 		{"what anybody has looked at does not", then(toCompleted, func(o *outcome) {
-			o.get()
+			o.state(false)
 			o.end(false, second)
 		}), "closing second ready over cut"},
 		{"a failure keeps Start from returning nil", []func(*outcome){failFirst, func(o *outcome) {
@@ -158,7 +158,7 @@ func TestConcurrentEndsHaveOneCause(t *testing.T) {
 		}
 		close(begin)
 		calls.Wait()
-		cause, _ := o.settle()
+		cause, _ := o.state(true)
 		if len(explained) > 1 || len(explained) == 1 && explained[0] != cause || len(explained) == 0 && cause != nil {
 			t.Fatalf("explained %v, the cause is %v", explained, cause)
 		}

@@ -13,7 +13,7 @@ var errFirst, errSecond, errThird = errors.New("first"), errors.New("second"), e
 func look(o *outcome) string {
 	names := []string{"starting", "answered", "started", "stopping", "closing", "ended"}
 	seen := []string{names[o.phase()]}
-	cause, silent := o.get()
+	cause, silent := o.state(false)
 	if cause != o.err() {
 		return "get and err disagree"
 	}
@@ -48,7 +48,7 @@ var outcomeStates = []struct {
 	{"completed before it was ready", "closing over", then(toAnswered, func(o *outcome) { o.complete() })},
 	{"its result is being delivered", "closing ready over", toDelivering},
 	{"delivered", "closing ready over", toDelivered},
-	{"told", "closing ready over", then(toCompleted, func(o *outcome) { o.settle() })},
+	{"told", "closing ready over", then(toCompleted, func(o *outcome) { o.state(true) })},
 	{"ended", "ended ready over done", then(toDelivered, finish)},
 	{"ended after a failure", "ended first ready over done", then(toStopping, failFirst, finish)},
 	{"ended without a start", "ended first over done", []func(*outcome){failFirst, finish}},
@@ -133,7 +133,7 @@ func TestEachCallOnAnOutcomeInEachState(t *testing.T) {
 		{"setDelivered", func(o *outcome, _ func() error) any { o.setDelivered(); return "" }, []string{
 			same, same, same, same, same, same, same, same, same, same, same, same, same, same}},
 		{"settle", func(o *outcome, _ func() error) any {
-			cause, silent := o.settle()
+			cause, silent := o.state(true)
 			return fmt.Sprint(cause, " ", silent)
 		}, []string{
 			"<nil> false=", "<nil> false=", "<nil> false=", "<nil> false=", "first false=", "first false=",

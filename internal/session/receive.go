@@ -21,20 +21,25 @@ type receiving struct {
 
 // wait holds the reader while a queue is full. It reports whether to read on.
 func (r *receiving) wait(c *conn) bool {
-	if r.queue.full() {
-		r.queue.wait(r.outcome.over, func(stalled bool) {
-			r.bounds.stall(stalled)
+	hold(r.Task, c, r.a.id)
+	return r.outcome.phase() < closing
+}
+
+// hold waits until the queues have room, or the task has ended.
+func hold(t *Task, c *conn, id string) {
+	if t.queue.full() {
+		t.queue.wait(t.outcome.over, func(stalled bool) {
+			t.bounds.stall(stalled)
 			stall(c, stalled)
-			if h := r.watch.hooks; h != nil {
-				s := Stall{TaskID: r.a.id, Stalled: stalled, PendingBytes: int(r.queue.pending.Load())}
-				r.watch.later(func() { h.Stalled(s) })
+			if h := t.watch.hooks; h != nil {
+				s := Stall{TaskID: id, Stalled: stalled, PendingBytes: int(t.queue.pending.Load())}
+				t.watch.later(func() { h.Stalled(s) })
 			}
 		})
 	}
-	if q := r.watch.queue.Load(); q != nil && q.full() {
-		q.wait(r.outcome.over, func(stalled bool) { stall(c, stalled) })
+	if q := t.watch.queue.Load(); q != nil && q.full() {
+		q.wait(t.outcome.over, func(stalled bool) { stall(c, stalled) })
 	}
-	return r.outcome.phase() < closing
 }
 
 func stall(c *conn, stalled bool) {
@@ -160,7 +165,7 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 	if failed {
 		ended = r.outcome.fail(func() error {
 			r.failed = ev
-			return r.explain(&TaskFailed{ev})
+			return explain(r.Task, &TaskFailed{ev})
 		})
 	} else {
 		ended = r.outcome.complete()

@@ -35,20 +35,6 @@ type opening struct {
 	mayBeStale bool
 }
 
-// late is timeout, or the refusal of the token if that is why the time was short.
-func (o *opening) late(timeout error) error {
-	if timeout != ErrStartTimeout {
-		return timeout
-	}
-	if r := o.refused.Load(); r != nil {
-		return r.err()
-	}
-	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
-		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
-	}
-	return timeout
-}
-
 // run opens the task and, with WaitDone, waits for its end. If the gateway
 // refuses the token, it tries once more with another.
 func (o *opening) run(ctx context.Context, a *attempt) error {
@@ -79,7 +65,7 @@ func (o *opening) ended(ctx context.Context) {
 	if o.sent.Load() {
 		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
 	} else {
-		o.end(true, o.late(deadlineError(ctx, ErrStartTimeout)))
+		o.end(true, late(o, deadlineError(ctx, ErrStartTimeout)))
 	}
 }
 
@@ -225,4 +211,18 @@ func (p *Params) completeBound() bound {
 		return bound{limit: p.CompleteTimeout, timeout: ErrCompleteTimeout}
 	}
 	return bound{limit: p.IdleTimeout, silence: true, timeout: ErrCompleteTimeout}
+}
+
+// late is timeout, or the refusal of the token if that is why the time was short.
+func late(o *opening, timeout error) error {
+	if timeout != ErrStartTimeout {
+		return timeout
+	}
+	if r := o.refused.Load(); r != nil {
+		return r.err()
+	}
+	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
+		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
+	}
+	return timeout
 }

@@ -63,7 +63,7 @@ func (t *Task) phase() phase {
 }
 
 // explain turns err into what callers see.
-func (t *Task) explain(err error) error {
+func explain(t *Task, err error) error {
 	id := ""
 	if a := t.current.Load(); a != nil {
 		id = a.id
@@ -74,7 +74,7 @@ func (t *Task) explain(err error) error {
 // fail ends the task with err, unless it has ended. What waits is still
 // delivered.
 func (t *Task) fail(err error) {
-	if t.outcome.fail(func() error { return t.explain(err) }) {
+	if t.outcome.fail(func() error { return explain(t, err) }) {
 		t.wrapUp()
 	}
 }
@@ -85,7 +85,7 @@ func (t *Task) end(ofStart bool, err error) { t.cut(ofStart, err)() }
 
 // cut is end in two steps: then does what may block or take locks.
 func (t *Task) cut(ofStart bool, err error) (then func()) {
-	if !t.outcome.end(ofStart, func() error { return t.explain(err) }) {
+	if !t.outcome.end(ofStart, func() error { return explain(t, err) }) {
 		return doNothing
 	}
 	return func() {
@@ -96,7 +96,7 @@ func (t *Task) cut(ofStart bool, err error) (then func()) {
 
 // Shutdown ends the task now. No callback but OnClose starts any more.
 func (t *Task) Shutdown() {
-	if t != nil && t.outcome.shutdown(func() error { return t.explain(ErrShutdown) }) {
+	if t != nil && t.outcome.shutdown(func() error { return explain(t, ErrShutdown) }) {
 		t.queue.discard()
 		t.wrapUp()
 	}
@@ -121,7 +121,7 @@ func (t *Task) expired(b bound, ours bool) (then func()) {
 	if ours {
 		return t.cut(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
 	}
-	return t.cut(b.ofStart, t.opening.late(b.timeout))
+	return t.cut(b.ofStart, late(&t.opening, b.timeout))
 }
 
 // join tells the pool that the task has started.
