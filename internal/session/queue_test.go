@@ -37,12 +37,14 @@ func newCounter() *counter {
 	return c
 }
 
-// put pushes items and starts the dispatcher if the queue asks for one.
+// put pushes items, then starts the dispatcher if the queue asks for one.
 func (c *counter) put(items ...parcel) {
+	dispatch := false
 	for _, p := range items {
-		if c.push(p) {
-			go c.dispatch()
-		}
+		dispatch = c.push(p) || dispatch
+	}
+	if dispatch {
+		go c.dispatch()
 	}
 }
 
