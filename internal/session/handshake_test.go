@@ -92,6 +92,17 @@ func TestByteAfterByteOfAnAnswer(t *testing.T) {
 	}
 }
 
+func TestABodyIsReadInPieces(t *testing.T) {
+	u := newUpgrading(t, &parts{left: []string{"HTTP/1.1 403\n\nforbidden"}})
+	handedOut(t, u, 100)
+	for _, want := range []string{"for", "bid", "den"} {
+		p := make([]byte, 3)
+		if n, err := u.Read(p); n != 3 || err != nil || string(p) != want {
+			t.Fatalf("%q, %d, %v, want %q", p, n, err, want)
+		}
+	}
+}
+
 // readerConn is a net.Conn that can only be read.
 type readerConn struct{ io.Reader }
 

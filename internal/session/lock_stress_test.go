@@ -70,3 +70,17 @@ func TestOneWritesAtATime(t *testing.T) {
 		}
 	}
 }
+
+// What a ping said is the reader's buffer, which is full of other things by the
+// time the pong is written.
+func TestAPongKeepsWhatThePingSaid(t *testing.T) {
+	inLine(t, time.Second, func(t *testing.T, l *line) {
+		l.listen()
+		l.take()
+		data := []byte("one")
+		l.controls.pong(data)
+		copy(data, "two")
+		l.unlock()
+		expect(t, l.told, "8a:6f6e65@0s")
+	})
+}

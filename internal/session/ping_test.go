@@ -113,6 +113,8 @@ func TestThePingClock(t *testing.T) {
 		{name: "stop", steps: []tick{{5, (*clock).ends}}},
 		{name: "stop before the pong", steps: []tick{{9, (*clock).ends}}, want: "ask@8s"},
 		{name: "stop twice", steps: []tick{{9, (*clock).ends}, {10, (*clock).ends}}, want: "ask@8s"},
+		{name: "a pong after stop twice", steps: []tick{{9, (*clock).ends}, {10, (*clock).ends}, {11, (*clock).hears}},
+			want: "ask@8s pong after 3s@11s"},
 		{name: "a pong after stop", steps: []tick{{9, (*clock).ends}, {10, (*clock).hears}}, want: "ask@8s pong after 2s@10s"},
 		{name: "the end of a stall after stop", steps: []tick{{9, (*clock).fills}, {10, (*clock).ends}, {11, (*clock).drains}}, want: "ask@8s"},
 		{name: "a ping that is written after stop", steps: []tick{{1, hold}, {9, (*clock).ends}, {10, (*clock).writes}, {11, (*clock).wrote}},

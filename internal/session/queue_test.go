@@ -37,13 +37,13 @@ func newCounter() *counter {
 	return c
 }
 
-// put pushes items and starts the dispatcher if the queue asks for one.
+// put pushes items, then starts the dispatcher if the queue asks for one.
 func (c *counter) put(items ...parcel) {
 	dispatch := false
 	for _, p := range items {
 		dispatch = c.push(p) || dispatch
 	}
-	if dispatch { // all of them are there
+	if dispatch {
 		go c.dispatch()
 	}
 }

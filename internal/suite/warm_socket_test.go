@@ -200,8 +200,8 @@ func TestSessionsStartWhileTheirConnectionsDie(t *testing.T) {
 		}
 		wg.Wait()
 		counts := counted(w.taken())
-		if counts["warm"] == 0 || (counts["reused"] == 0) == c.reuse || counts["dialed"] == 0 {
-			t.Errorf("no mix: %v", counts)
+		if counts["warm"]+counts["reused"] == 0 || counts["reused"] > 0 && !c.reuse || counts["dialed"] == 0 {
+			t.Errorf("no mix: %v", counts) // of which a busy machine decides
 		}
 		t.Log(counts)
 		if w.most > 10 {
