@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -491,9 +492,15 @@ func TestWhatWasReadAheadComesFirst(t *testing.T) {
 	for _, cut := range []int{0, 1000, 4000, 20_000, big - 1, big, big + 1, 74_400, 75_000, 150_000, len(long) - 1, len(long)} {
 		tests = append(tests, test{long, cut})
 	}
+	one := server(nil).message(string(noise(3 * big)))
+	for _, n := range []int{small, big, 2 * big} { // of the payload
+		for i := -1; i <= 1; i++ {
+			tests = append(tests, test{one, len(one) - 3*big + n + i})
+		}
+	}
 	for _, test := range tests {
 		want, err := readAll(reader(test.stream))
-		if err != io.EOF || len(want) < 4 {
+		if err != io.EOF || len(want) == 0 {
 			t.Fatal(err)
 		}
 		for _, split := range splits {
@@ -630,25 +637,61 @@ func TestAPayloadIsReadAtOnceWhenItsHeaderComesAlone(t *testing.T) {
 	}
 }
 
+func TestAShortMessageInPiecesNeedsNoLongBuffer(t *testing.T) {
+	for _, n := range []int{2, 100, 126, small - 4} {
+		stream := server(nil).message(string(noise(n)))
+		for cut := range stream {
+			src := &reads{steps: []step{{stream[:cut], nil}, {stream[cut:], nil}}}
+			if items, err := readAll(wsframe.NewReader(src, nil, limit)); len(items) != 1 || err != io.EOF {
+				t.Fatalf("%v, %v", items, err)
+			}
+			if most := slices.Max(src.room); most > small {
+				t.Errorf("%d bytes, the first %d of them alone: room for %d", n, cut, src.room)
+			}
+		}
+	}
+}
+
 // The length is the peer's word. Memory follows what has come.
 func TestAnnouncedBytesCostNothing(t *testing.T) {
-	for _, come := range []int{0, 1, 1000, big, 100_000, 300_000} {
-		stream := wsframe.AppendHeader(nil, wsframe.Fin|wsframe.Binary, limit)
+	for _, test := range []struct{ announced, come int }{
+		{limit, 0}, {limit, 1}, {limit, 1000}, {limit, big}, {limit, 100_000}, {limit, 300_000},
+		{700_000, 600_000}, {700_000, 699_999},
+	} {
+		stream := wsframe.AppendHeader(nil, wsframe.Fin|wsframe.Binary, test.announced)
 		var waiting uint64
-		src := &gauge{&reads{steps: []step{{append(stream, make([]byte, come)...), nil}}}, &waiting}
+		src := &gauge{&reads{steps: []step{{append(stream, make([]byte, test.come)...), nil}}}, &waiting}
 		before := heap()
 		r := wsframe.NewReader(src, nil, limit)
 		if _, err := readAll(r); err != io.ErrUnexpectedEOF {
 			t.Fatal(err)
 		}
-		if most := max(big, 2*come) + 8<<10; waiting > before+uint64(most) {
-			t.Errorf("%d bytes in use when %d had come", waiting-before, come)
+		if most := min(max(big, 2*test.come), test.announced) + 8<<10; waiting > before+uint64(most) {
+			t.Errorf("%d bytes in use when %d of %d had come", waiting-before, test.come, test.announced)
 		}
-		if most := slices.Max(src.room); most > max(big, come) {
-			t.Errorf("room for %d bytes when %d had come", most, come)
+		if most := slices.Max(src.room); most > max(big, test.come) {
+			t.Errorf("room for %d bytes when %d of %d had come", most, test.come, test.announced)
 		}
 		runtime.KeepAlive(r)
 	}
+}
+
+// The race detector sees a buffer that is used after it was given back.
+func TestReadersShareBuffersOneAfterTheOther(t *testing.T) {
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for _, n := range []int{8000, 200_000, 70_000, big, 500, 140_000} {
+				want := noise(n)
+				r := wsframe.NewReader(iotest.HalfReader(bytes.NewReader(server(nil).message(string(want)))), nil, limit)
+				if _, payload, err := r.Next(); err != nil || !bytes.Equal(payload, want) {
+					t.Errorf("%d bytes: %v", n, err)
+				}
+				r.Release()
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestReleaseGivesTheLongBufferBack(t *testing.T) {
