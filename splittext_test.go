@@ -32,7 +32,8 @@ func TestTextIsSplitAtTheBestPlace(t *testing.T) {
 		{"Don't stop. Don't.", []string{"Don't ", "stop. ", "Don't."}},
 		{"你好hello世界world", []string{"你好hello世界", "world"}},
 		{"价格是1,000,000元", []string{"价格是", "1,000,000元"}},
-		{"大壮正想去摘取花瓣,谁知", []string{"大壮正想去摘取花瓣,", "谁知"}},
+		{"大壮正想去,摘取花瓣谁知", []string{"大壮正想去,", "摘取花瓣谁知"}}, // the comma of an alphabet
+		{"大壮正想去.摘取花瓣，谁知", []string{"大壮正想去.", "摘取花瓣，谁知"}},
 		{"abcdefghijklmnopqrstuvw", []string{"abcdefghij", "klmnopqrst", "uvw"}},
 		{"一行\n二行\n三行\n四行\n", []string{"一行\n二行\n三行\n", "四行\n"}},
 		{"一二三四五六七八九。\n\n\n十", []string{"一二三四五六七八九。", "\n\n\n十"}},

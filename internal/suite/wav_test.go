@@ -297,6 +297,7 @@ func TestASourceThatDoesNotBegin(t *testing.T) {
 					if took := time.Since(start); !c.is(err) || took < c.want || took > c.want+atOnce || nls.TaskID(err) != "" || server.Stats().Connections != 0 {
 						t.Errorf("%s, %s, %q: %v after %v", call, name, begin, err, took)
 					}
+					synctest.Wait()
 					reads := src.reads
 					close(src.release)
 					synctest.Wait()
