@@ -69,14 +69,22 @@ func (o *connecting) connect(ctx context.Context) error {
 	return nil
 }
 
-// writeFirst writes the first directive. Nobody else writes yet.
+// writeFirst writes the first directive.
 func (o *connecting) writeFirst() error {
 	a := o.a
 	if o.watch.tracing() {
 		o.watch.frame("nls: send", wsframe.Text, a.frame, a.redact)
 	}
 	s := sending{t: o.Task, a: a, start: time.Now()}
-	err := a.conn.write(wsframe.Text, a.frame, a.conn.writeDeadline())
+	deadline := a.conn.writeDeadline()
+	err := a.conn.lock(a.conn.reader.done, deadline) // who has waited may be saying goodbye
+	if err == nil {
+		if err = a.conn.write(wsframe.Text, a.frame, deadline); err == nil {
+			a.conn.unlock()
+		} else {
+			<-a.conn.writing
+		}
+	}
 	s.after(o.p.Start, len(a.frame), err)
 	for _, m := range s.written {
 		o.watch.wrote(wsframe.Text, m)
