@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -384,10 +385,10 @@ func TestSynthesizeStreamSpeaksBeforeTheTextHasEnded(t *testing.T) {
 func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 	boom := errors.New("boom")
 	const when = 2500 * time.Millisecond
-	endless := func(asked *int, fails error) iter.Seq2[string, error] {
+	endless := func(asked *atomic.Int64, fails error) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
 			for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
-				if *asked++; fails != nil && time.Since(begin) >= when || !yield("说个不停。", nil) {
+				if asked.Add(1); fails != nil && time.Since(begin) >= when || !yield("说个不停。", nil) {
 					break
 				}
 			}
@@ -447,23 +448,23 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 					}
 					return len(p), nil
 				})
-				asked := 0
+				var asked atomic.Int64 // by a goroutine that may outlive the call
 				text := endless(&asked, c.text)
 				switch c.stuck {
 				case "text":
 					text = func(yield func(string, error) bool) {
-						asked++
+						asked.Add(1)
 						yield("说个不停。", nil)
 						<-release
-						asked++
+						asked.Add(1)
 						if yield("还有", nil) {
-							asked++
+							asked.Add(1)
 						}
 					}
 				case "network":
 					text = func(yield func(string, error) bool) {
 						for yield(strings.Repeat("长", 100000), nil) {
-							asked++
+							asked.Add(1)
 						}
 					}
 				}
@@ -478,15 +479,15 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 				if !c.is(err) || nls.TaskID(err) != watch.taskID || watch.taskID == "" || !strings.Contains(err.Error(), watch.taskID) {
 					t.Errorf("got %v, want task %s", err, watch.taskID)
 				}
-				before := asked
+				before := asked.Load()
 				close(release)
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if n := server.Stats().Concurrent; n != 0 && c.stuck != "network" || !ended {
 					t.Errorf("%d sessions run; the session had ended: %v", n, ended)
 				}
-				if asked > before+1 || stuck > 1 {
-					t.Errorf("%d pieces of text and %d Writes after the end", asked-before, stuck-1)
+				if asked.Load() > before+1 || stuck > 1 {
+					t.Errorf("%d pieces of text and %d Writes after the end", asked.Load()-before, stuck-1)
 				}
 			})
 		})
