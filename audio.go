@@ -64,6 +64,16 @@ func (o PumpOptions) check() error {
 // use of what is the caller's.
 const settleTime = 30 * time.Millisecond
 
+// settled reports whether ch has something before settleTime is over.
+func settled[T any](ch <-chan T) bool {
+	select {
+	case <-ch:
+		return true
+	case <-time.After(settleTime):
+		return false
+	}
+}
+
 // Pump reads src to EOF and sends it to dst in chunks of equal size, the last
 // one excepted. It returns the bytes sent and the first error, nil at EOF and
 // when the service completed the task by itself. An error of src, its own
@@ -96,10 +106,7 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 		go fill(ctx, src, buf, filled)
 		c, err := wait(&p, filled)
 		if err != nil {
-			select {
-			case <-filled:
-			case <-time.After(settleTime):
-			}
+			settled(filled)
 			return sent, completed(err)
 		}
 		if ctx.Err() != nil {

@@ -89,7 +89,7 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 		Open:    p.h.OnOpen != nil,
 	}
 	if p.namespace == streamSynthesis.Namespace && p.o.client != nil {
-		core.URL = p.o.client.streamURL
+		core.URL, core.Pool = p.o.client.streamURL, p.o.client.streamPool
 	}
 	if params.Context != nil {
 		if core.Context, err = encode("Context", params.Context); err != nil {

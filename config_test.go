@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -197,6 +198,23 @@ func TestASourceIsToldOfARefusedTokenAsItHasIt(t *testing.T) {
 	if err := startOf(t, cfg); err != nil || !slices.Equal(f.invalidated, []string{old}) {
 		t.Errorf("cached: %v, invalidated %q", err, f.invalidated)
 	}
+	f = &fickle{tokens: []string{pad(token)}}
+	cfg.TokenSource = f
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := client.NewRecognizer(nls.RecognizerHandlers{})
+	for _, tokens := range [][]string{{pad(token)}, {"bad", token}} {
+		f.tokens = tokens
+		if err := rec.Start(t.Context(), nls.RecognitionParams{}); err != nil {
+			t.Error(err)
+		}
+		rec.Shutdown()
+	}
+	if <-rec.Done(); !slices.Equal(f.invalidated, []string{"bad"}) {
+		t.Errorf("after another token: invalidated %q", f.invalidated)
+	}
 }
 
 func TestWhatNoHeaderCanCarryIsABadParameter(t *testing.T) {
@@ -231,6 +249,10 @@ func TestWhatNoHeaderCanCarryIsABadParameter(t *testing.T) {
 			if _, err := nls.GetToken(t.Context(), key, nil); paramOf(err) != param || strings.Contains(err.Error(), "ked") {
 				t.Errorf("%s %q: %v", param, bad, err)
 			}
+			err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.NewTokenSource(key, nil)})
+			if paramOf(err) != param || strings.Count(err.Error(), "nls: ") != 1 {
+				t.Errorf("%s %q: %v", param, bad, err)
+			}
 		}
 	}
 	if err := startOf(t, nls.Config{AppKey: "k", TokenSource: nls.StaticToken(" \n")}); err == nil || !strings.Contains(err.Error(), "returned none") {
@@ -254,12 +276,18 @@ func TestHeaderNamesAreCheckedInEverySpelling(t *testing.T) {
 			}
 		}
 	}
-	// One token is sent, whatever else a header has.
+	// One token is sent, whatever else a header has or the caller does with it later.
 	var got http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header; w.WriteHeader(503) }))
 	defer server.Close()
-	header := http.Header{"x-nls-token": {"a"}, "X-NLS-TOKEN": {"b"}, "X-Nls-Token": {"c"}, "x-mine": {"d"}}
-	_ = startOf(t, nls.Config{URL: "ws" + server.URL[4:], AppKey: "k", Token: "t", Header: header})
+	mine := []string{"d"}
+	header := http.Header{"x-nls-token": {"a"}, "X-NLS-TOKEN": {"b"}, "X-Nls-Token": {"c"}, "x-mine": mine}
+	client, err := nls.NewClient(nls.Config{URL: "ws" + server.URL[4:], AppKey: "k", Token: "t", Header: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine[0] = "e"
+	_ = client.NewRecognizer(nls.RecognizerHandlers{}).Start(t.Context(), nls.RecognitionParams{})
 	if tokens := got.Values("X-NLS-Token"); !slices.Equal(tokens, []string{"t"}) || got.Get("X-Mine") != "d" {
 		t.Errorf("sent %q", got)
 	}
@@ -291,6 +319,20 @@ func TestURLsThatLeadNowhereAreBadParametersAndShowNoSecret(t *testing.T) {
 		if text := fmt.Sprintf("%v %#v", nls.Config{URL: c.url}, nls.Config{URL: c.url}); strings.Contains(text, "ked") {
 			t.Errorf("%q prints as %s", c.url, text)
 		}
+	}
+}
+
+func TestTraceShowsAURLWithoutWhatMayBeASecret(t *testing.T) {
+	var urls []string
+	_ = startOf(t, nls.Config{
+		URL: "ws://h:81/ws/v1?token=marked#marked", AppKey: "k", Token: "t",
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF },
+		Trace: &nls.Trace{
+			DialStart: func(d nls.TraceDial) { urls = append(urls, d.URL) }, DialDone: func(d nls.TraceDial) { urls = append(urls, d.URL) },
+		},
+	})
+	if !slices.Equal(urls, []string{"ws://h:81/ws/v1", "ws://h:81/ws/v1"}) {
+		t.Errorf("%q", urls)
 	}
 }
 
@@ -444,6 +486,7 @@ func TestANumberWithoutAUnitIsABadParameter(t *testing.T) {
 				1:                            "1ns: 1 is 1ns; write 1 * time.Second",
 				8:                            "8ns: 8 is 8ns; write 8 * time.Second",
 				999:                          "999ns: 999 is 999ns; write 999 * time.Second",
+				1000:                         "1µs: must be a millisecond at least",
 				10_000:                       "10µs: must be a millisecond at least",
 				time.Millisecond - 1:         "999.999µs: must be a millisecond at least",
 				100*time.Millisecond - 1:     "99.999999ms: must be 100ms at least", // of pings alone
@@ -507,13 +550,17 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 			return c.SynthesizeStream(ctx, io.Discard, func(func(string, error) bool) {}, nls.StreamSynthesisParams{})
 		},
 		"Synthesize": func() error { return c.Synthesize(ctx, io.Discard, nls.SynthesisParams{Text: "x"}) },
+		"Warm":       func() error { return c.Warm(ctx) },
 	}
+	c.CloseIdleConnections() // which has no error
 	for method := range reflect.TypeFor[*nls.Client]().Methods() {
 		call, ok := calls[method.Name]
-		if !ok {
+		if !ok && method.Name != "CloseIdleConnections" {
 			t.Errorf("what does a zero Client answer to %s?", method.Name)
-		} else if err := call(); paramOf(err) != "Client" {
-			t.Errorf("%s: %v", method.Name, err)
+		} else if ok {
+			if err := call(); paramOf(err) != "Client" {
+				t.Errorf("%s: %v", method.Name, err)
+			}
 		}
 	}
 }
@@ -563,7 +610,7 @@ func TestTheErrorOfAMarshalJSONIsWrapped(t *testing.T) {
 // HTTP/1.1 else.
 func frontOf(t *testing.T, server *nlstest.Server, cert tls.Certificate) (addr string) {
 	u, _ := url.Parse(server.URL)
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1", "gateway/1"}}
 	return accept(t, func(raw net.Conn) {
 		c := tls.Server(raw, cfg)
 		if err := c.Handshake(); err != nil {
@@ -610,6 +657,7 @@ func TestATLSConfigForTheGatewayDoesNotHinderTokenLookups(t *testing.T) {
 		protocols  []string
 	}{
 		{"h2", "", []string{"h2", "http/1.1"}},
+		{"what only the gateway knows", "", []string{"h2", "gateway/1"}},
 		{"h2 alone", "", []string{"h2"}},
 		{"HTTP/1.1", "", []string{"http/1.1"}},
 		{"ServerName", "example.com", nil}, // which the certificate has, as it has 127.0.0.1
@@ -618,7 +666,7 @@ func TestATLSConfigForTheGatewayDoesNotHinderTokenLookups(t *testing.T) {
 			roots := x509.NewCertPool()
 			roots.AddCert(tokens.Certificate())
 			var names []string
-			tlsConfig := &tls.Config{RootCAs: roots, ServerName: c.serverName, NextProtos: c.protocols,
+			tlsConfig := &tls.Config{RootCAs: roots, ServerName: c.serverName, NextProtos: slices.Clone(c.protocols),
 				VerifyConnection: func(s tls.ConnectionState) error { names = append(names, s.ServerName); return nil }}
 			err := startOf(t, nls.Config{
 				URL: "wss://" + gateway + "/ws/v1", AppKey: server.Config().AppKey, AccessKeyID: "i", AccessKeySecret: "s", TLSConfig: tlsConfig,
@@ -661,6 +709,19 @@ func TestARefusalOfAProxyCanBeTestedFor(t *testing.T) {
 			if text := err.Error(); !strings.HasPrefix(text, "nls: ") || strings.Count(text, "nls: ") != 1 || strings.Contains(text, "sesame") {
 				t.Error(text)
 			}
+		}
+	}
+}
+
+func TestAProxyThatRepeatsItsPasswordIsNotRepeated(t *testing.T) {
+	for _, said := range []string{"sesame-opens", base64.StdEncoding.EncodeToString([]byte("guest:sesame-opens")), "sesame%2Dopens"} {
+		addr := accept(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			fmt.Fprintf(c, "220 %s\r\n\r\n", said)
+		})
+		err := startOf(t, through("http://guest:sesame-opens@"+addr))
+		if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), said) {
+			t.Errorf("%v", err)
 		}
 	}
 }

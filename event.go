@@ -30,13 +30,14 @@ type Event struct {
 	// Args is the CallbackArgs of the handlers.
 	Args []any
 
-	redacted string // Raw without the token, when Raw has it
+	payload  wire.Part // of Raw; empty if it is not known
+	redacted string    // Raw without the token, when Raw has it
 }
 
 func newEvent(e *session.Event, args []any) Event {
 	event := Event{
 		Name: e.Name, Namespace: e.Namespace, TaskID: e.TaskID, MessageID: e.MessageID,
-		Status: e.Status, StatusText: e.StatusText, Raw: e.Raw, Args: args, redacted: e.Redacted,
+		Status: e.Status, StatusText: e.StatusText, Raw: e.Raw, Args: args, payload: e.Event.Payload, redacted: e.Redacted,
 	}
 	if e.Redacted != "" { // the token may be in any field
 		clean, _ := wire.DecodeEvent([]byte(e.Redacted))
@@ -52,10 +53,15 @@ func (e *Event) Payload(v any) error {
 	if p := reflect.ValueOf(v); p.Kind() != reflect.Pointer || p.IsNil() { // which json would replace by a map
 		return fmt.Errorf("nls: payload of %s: %w", e.Name, &json.InvalidUnmarshalError{Type: reflect.TypeOf(v)})
 	}
-	frame := struct {
-		Payload any `json:"payload"`
-	}{v}
-	if err := json.Unmarshal(e.Raw, &frame); err != nil {
+	err := error(nil)
+	if part := e.payload; part.End > 0 && part.End <= len(e.Raw) {
+		err = json.Unmarshal(e.Raw[part.Start:part.End], v)
+	} else {
+		err = json.Unmarshal(e.Raw, &struct {
+			Payload any `json:"payload"`
+		}{v})
+	}
+	if err != nil {
 		return fmt.Errorf("nls: payload of %s: %w", e.Name, err)
 	}
 	return nil

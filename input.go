@@ -90,7 +90,7 @@ func shownURL(s string) any {
 // password, query and fragment, and nothing of what is no URL with a host.
 func withoutSecrets(s string) string {
 	u, err := url.Parse(trim(s))
-	if err != nil || u.Opaque != "" || u.Host == "" && strings.Contains(s, "@") {
+	if err != nil || u.Host == "" && strings.Contains(s, "@") {
 		return ""
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()

@@ -114,6 +114,19 @@ type Config struct {
 	// callback returns. Zero means DefaultMaxPending.
 	MaxPendingBytes int
 
+	// WarmConnections is how many connections a Client keeps open and upgraded
+	// for the next Start, per gateway. Start then takes one round trip. They are
+	// opened in the background when the first session has started (or by Warm),
+	// pinged, and replaced when 18 s old, since the service drops idle ones, or
+	// when the token has been. Without a running session none is replaced. One
+	// that turns out to be dead costs a fresh dial, not an error. A Start that
+	// waits for no answer (NoWait, a CommonProto without Started) dials.
+	WarmConnections int
+
+	// ReuseConnections starts the next task on the connection of one that has
+	// completed within the last 8 seconds, as the service permits.
+	ReuseConnections bool
+
 	// Header is added to the websocket handshake request. It must not have the
 	// fields of the handshake itself; X-NLS-Token in it is ignored.
 	Header http.Header
@@ -229,6 +242,8 @@ type client struct {
 	streamURL session.Secret
 	log       *slog.Logger
 	session   *session.Config // nil in a zero Client
+
+	pool, streamPool *session.Pool // nil if no connections are kept
 }
 
 // NewClient checks cfg and returns a Client. It does no I/O. The error is a
@@ -256,6 +271,7 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	c.tokens = func() TokenSource { return tokens }
 	c.session = c.sessionConfig(cfg)
+	c.setPools(cfg)
 	c.cfg = Config{AppKey: cfg.AppKey, StopTimeout: cfg.StopTimeout, Trace: cfg.Trace}
 	return c, nil
 }
@@ -295,6 +311,9 @@ func (c *Config) normalize() error {
 	}
 	if c.MaxPendingBytes < 0 {
 		return &ParamError{"MaxPendingBytes", c.MaxPendingBytes, "must not be negative"}
+	}
+	if c.WarmConnections < 0 {
+		return &ParamError{"WarmConnections", c.WarmConnections, "must not be negative"}
 	}
 	header := make(http.Header, len(c.Header))
 	for name, values := range c.Header {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"time"
 
 	"github.com/nlsgo/nls/internal/mailbox"
 	"github.com/nlsgo/nls/internal/session"
@@ -160,11 +159,8 @@ func listen(ctx context.Context, l listener, r io.Reader, o PumpOptions) error {
 	_, err := Pump(ctx, l, r, o)
 	switch {
 	case !unwatch():
-		err := <-stopped
-		select { // a callback that waited for the caller returns now
-		case <-l.Done():
-		case <-time.After(settleTime):
-		}
+		err = <-stopped
+		settled(l.Done()) // Stop does not wait for a callback that a mailbox has held
 		return err
 	case err != nil && l.Err() == nil: // of r
 		l.Shutdown()

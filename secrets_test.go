@@ -575,6 +575,27 @@ func TestNothingIsHiddenWhereNoSecretWas(t *testing.T) {
 	}
 }
 
+// What ends as a token begins is hidden where a body may have been cut, and not
+// where all of it is there.
+func TestTheEndOfAWholeBodyStays(t *testing.T) {
+	const token, body = "dialling-tone", "no dial"
+	for name, c := range map[string]struct{ head, want string }{
+		"whole":          {"Content-Length: 7", "no dial"},
+		"perhaps cut":    {"Connection: close", "no ***"},
+		"certainly cut":  {"Content-Length: 8", "no ***"},
+		"whole, chunked": {"Transfer-Encoding: chunked", "no ***"}, // which is not known
+	} {
+		answer := "HTTP/1.1 403 No\r\n" + c.head + "\r\n\r\n" + body
+		if strings.Contains(c.head, "chunked") {
+			answer = "HTTP/1.1 403 No\r\n" + c.head + "\r\n\r\n7\r\n" + body + "\r\n0\r\n\r\n"
+		}
+		err := startOf(t, nls.Config{AppKey: "k", URL: "ws://" + gatewayOf(t, raw(func(string) string { return answer })), Token: token})
+		if e, ok := errors.AsType[*nls.HandshakeError](err); !ok || e.Body != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Text of the service with a token that is a word loses the token and no letter
 // more, wherever it comes from.
 func TestAShortTokenIsHiddenAloneInWhatTheServiceSays(t *testing.T) {

@@ -178,11 +178,14 @@ func (t timing) check() error {
 	return nil
 }
 
+// errZeroClient is what a Client answers that NewClient did not make.
+var errZeroClient = &ParamError{"Client", nil, "make Clients with NewClient, and session objects with the methods of a Client"}
+
 // start starts a session. p has what differs between products.
 func (o *object) start(ctx context.Context, p session.Params, t timing, h *callbacks) error {
 	c := o.client
 	if c == nil || c.session == nil {
-		return &ParamError{"Client", nil, "make Clients with NewClient, and session objects with the methods of a Client"}
+		return errZeroClient
 	}
 	if err := t.check(); err != nil {
 		return err
@@ -191,7 +194,7 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 	p.PingInterval = orDefault(t.ping, DefaultPingInterval)
 	p.PingTimeout = t.pong
 	if p.URL == nil {
-		p.URL = c.url
+		p.URL, p.Pool = c.url, c.pool
 	}
 	p.StopTimeout = orDefault(p.StopTimeout, c.cfg.StopTimeout)
 	if p.Context == nil {

@@ -211,6 +211,7 @@ func wholeRunes(s string) int {
 type speech struct {
 	tts interface {
 		Shutdown()
+		Done() <-chan struct{}
 		Err() error
 		TaskID() string
 	}
@@ -290,6 +291,9 @@ func (s *speech) finish(ctx context.Context, giveUp func(), timeout error) error
 		giveUp()
 		finished = settled(s.written)
 	}
+	if err != nil || ctx.Err() != nil {
+		settled(s.tts.Done()) // nobody waited for a callback that the mailbox has held
+	}
 	switch {
 	case err != nil:
 		return err
@@ -299,16 +303,6 @@ func (s *speech) finish(ctx context.Context, giveUp func(), timeout error) error
 		return contextError(ctx, timeout, s.tts.TaskID())
 	}
 	return nil
-}
-
-// settled waits for ch to be closed, but not for long, and reports whether it is.
-func settled(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	case <-time.After(settleTime):
-		return false
-	}
 }
 
 // writeTo writes what comes in m to w, until over is closed and all is written or m

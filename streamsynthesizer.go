@@ -84,7 +84,7 @@ func (s *StreamSynthesizer) start(ctx context.Context, p StreamSynthesisParams, 
 		core.StopTimeout, core.IdleTimeout = -1, DefaultCompleteTimeout
 	}
 	if s.o.client != nil {
-		core.URL = s.o.client.streamURL
+		core.URL, core.Pool = s.o.client.streamURL, s.o.client.streamPool
 	}
 	return encodable("Extra", s.o.start(ctx, core, timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{

@@ -41,7 +41,8 @@ type (
 	// TaskID and Attempt are set. URL has no query, where a token might be.
 	TraceDial struct {
 		URL, TaskID string
-		Attempt     int // counts from 1
+		Attempt     int    // counts from 1
+		Conn        string // in DialDone: "dialed"; "warm", it was open (WarmConnections); "reused" (ReuseConnections)
 		RemoteAddr  net.Addr
 		StatusCode  int // HTTP; 0 if there was no answer
 		Duration    time.Duration

@@ -79,7 +79,7 @@ func hide(s string, cut bool, secrets []string) string {
 	var found []span
 	for _, secret := range secrets {
 		for _, read := range readings(secret) {
-			found = (&view{text: s}).search(read, cut, maxDepth, found)
+			found = (&view{s, nil, len(s)}).search(read, cut, maxDepth, found)
 		}
 	}
 	if len(found) == 0 {
@@ -121,6 +121,7 @@ type span struct{ start, end int }
 type view struct {
 	text string
 	pos  []int // where each byte, and the end, was in the text that was given; nil if nothing has moved
+	end  int   // of that text, which may have ended within an escape
 }
 
 func (v *view) at(i int) int {
@@ -150,7 +151,7 @@ func (v *view) search(secret string, cut bool, depth int, found []span) []span {
 	}
 	if cut {
 		if n := overlap(text, secret); n >= minTail {
-			found = append(found, span{v.at(len(text) - n), v.at(len(text))})
+			found = append(found, span{v.at(len(text) - n), v.end})
 		}
 	}
 	if depth > 0 {
@@ -209,19 +210,22 @@ func (v *view) unescape(e escape, cut bool) *view {
 	}
 	text, pos := make([]byte, 0, len(v.text)), make([]int, 0, len(v.text)+1)
 	changed := false
-	for i := 0; i < len(v.text); {
+	i := 0
+	for i < len(v.text) {
 		size := 0
 		if v.text[i] == e.lead {
 			var r rune
 			var isByte bool
 			r, isByte, size = e.decode(v.text[i:])
+			if size < 0 && cut { // the text ends within an escape
+				changed = true
+				break
+			}
 			switch {
 			case size > 0 && isByte:
 				text = append(text, byte(r))
 			case size > 0:
 				text = utf8.AppendRune(text, r)
-			case size < 0 && cut: // the text ends within an escape
-				size = len(v.text) - i
 			}
 		}
 		if size > 0 {
@@ -237,5 +241,5 @@ func (v *view) unescape(e escape, cut bool) *view {
 	if !changed {
 		return nil
 	}
-	return &view{string(text), append(pos, v.at(len(v.text)))}
+	return &view{string(text), append(pos, v.at(i)), v.end}
 }

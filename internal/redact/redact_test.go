@@ -47,6 +47,7 @@ var spellings = map[string]func(string) string{
 	"HTML":            html.EscapeString,
 	"HTML, numbers":   func(s string) string { return entities(s, "&#%d;") },
 	"HTML, hex":       func(s string) string { return entities(s, "&#x%X;") },
+	"HTML, heX":       func(s string) string { return entities(s, "&#X%x;") },
 	"JSON in JSON":    func(s string) string { return jsonString(jsonString(s)) },
 	"query twice":     func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
 	"query thrice":    func(s string) string { return url.QueryEscape(url.QueryEscape(url.QueryEscape(s))) },
@@ -199,6 +200,12 @@ func TestTheBeginningOfASecretAtACutIsHidden(t *testing.T) {
 	if got := Cut("... abc", "abcdefgh"); got != "... abc" {
 		t.Errorf("three letters are no secret: %s", got)
 	}
+	if got := Cut("& a %% \\ b, 'it&#39;s a secret'; ", "it's a secret"); got != "& a %% \\ b, '***'; " {
+		t.Errorf("what looks like an escape hides what follows: %s", got)
+	}
+	if got := Cut("a&b=c&d=e&amp=it&#39;s-a-secret&x", "it's-a-secret"); got != "a&b=c&d=e&amp=***&x" {
+		t.Errorf("what looks like an entity hides what follows: %s", got)
+	}
 	if got := Text("... abcdefg", "abcdefgh"); got != "... abcdefg" {
 		t.Errorf("no cut: %s", got)
 	}
@@ -259,11 +266,11 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// An hour of a quadratic redactor is a second of this one.
+// A minute of a quadratic redactor is a tenth of a second of this one.
 func TestItTakesLinearTime(t *testing.T) {
-	const mib = 1 << 20
+	const mib = 1 << 17 // an eighth of one, for the race detector
 	for name, c := range map[string]struct{ text, secret string }{
-		"a long secret":             {strings.Repeat("abc", mib/3), strings.Repeat("abc", 130_000) + "x"},
+		"a long secret":             {strings.Repeat("abc", mib/3), strings.Repeat("abc", 16_000) + "x"},
 		"a long secret, often":      {strings.Repeat("ab", mib), strings.Repeat("ab", 1000)},
 		"half of it, over and over": {strings.Repeat("a", mib), strings.Repeat("a", mib/2) + "b"},
 		"one letter":                {strings.Repeat("a ", mib/2), "a"},
@@ -274,7 +281,7 @@ func TestItTakesLinearTime(t *testing.T) {
 	} {
 		begin := time.Now()
 		Cut(c.text, c.secret)
-		if took := time.Since(begin); took > 10*time.Second {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 	}

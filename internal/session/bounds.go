@@ -13,7 +13,10 @@ import (
 // stands still while our own queue is full; then only a single callback that runs
 // for longer than the bound is too long.
 type bounds struct {
-	expire func(b bound, ours bool) // called when it has been passed; by our callback, not by the service, if ours
+	// expire is called when the bound has been passed; by our callback, not by the
+	// service, if ours. It is called with mu held, so that no bound that has been
+	// stopped ends anything, and what it returns without.
+	expire func(b bound, ours bool) (then func())
 	busy   func() (since time.Time) // when the callback that runs began; zero if none does
 
 	patient   bool // no callback takes too long
@@ -78,7 +81,11 @@ func (c *bounds) stop() bound {
 	defer c.mu.Unlock()
 	b := c.running
 	if b.limit > 0 {
-		b.used = time.Since(c.begin)
+		now := time.Now()
+		if !c.full.IsZero() {
+			now = c.full // it stands still since then
+		}
+		b.used = now.Sub(c.begin)
 	}
 	c.stopLocked()
 	return b
@@ -166,6 +173,7 @@ func (c *bounds) fire() {
 	}
 	b, ours := c.running, c.ours()
 	c.stopLocked()
+	then := c.expire(b, ours)
 	c.mu.Unlock()
-	c.expire(b, ours)
+	then()
 }

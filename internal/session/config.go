@@ -45,6 +45,7 @@ type Config struct {
 type Params struct {
 	Spec
 	URL              Secret // its query may have a token in it
+	Pool             *Pool  // of the gateway at URL; nil means none
 	Payload, Context any    // JSON objects; nil leaves them out
 
 	StartTimeout    time.Duration // from dialling to readiness; negative means none

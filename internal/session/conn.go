@@ -22,7 +22,7 @@ var errGone = errors.New("gone")
 // conn is an open websocket: its reader, write lock, ping clock and goodbye. It
 // knows no task; its owner is whoever receives, and it can be handed over.
 type conn struct {
-	net          net.Conn // what frames go through
+	socket       socket   // what frames go through; of who has the write lock
 	raw          net.Conn // what that stands on; closing it frees every call at once
 	writeTimeout time.Duration
 	owner        atomic.Pointer[receiver]
@@ -33,6 +33,7 @@ type conn struct {
 	// the connection takes it for good.
 	writing chan struct{}
 	closing atomic.Bool // Close waits for the lock; no other message follows
+	torn    atomic.Bool // a write has failed, in the middle of a frame perhaps
 
 	controls controls
 	pings    atomic.Pointer[pinger] // nil without pings
@@ -45,8 +46,9 @@ type conn struct {
 // from it already.
 func newConn(through, raw net.Conn, ahead []byte, writeTimeout time.Duration) *conn {
 	c := &conn{
-		net: through, raw: raw, writeTimeout: writeTimeout, writing: make(chan struct{}, 1), closed: make(chan struct{}),
+		socket: socket{Conn: through}, raw: raw, writeTimeout: writeTimeout, writing: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
+	_, c.socket.tcp = through.(*net.TCPConn)
 	c.reader = reader{conn: c, frames: wsframe.NewReader(through, ahead, readLimit), done: make(chan struct{}), code: -1}
 	c.controls.conn = c
 	return c
@@ -100,7 +102,7 @@ func (c *conn) unlock() {
 	for {
 		c.controls.write()
 		<-c.writing
-		if !c.controls.waiting.Load() {
+		if !c.controls.waiting.Load() || c.closing.Load() {
 			return
 		}
 		select {

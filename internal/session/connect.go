@@ -32,13 +32,23 @@ func (o *connecting) connect(ctx context.Context) error {
 		return err
 	}
 	a.conn = c
-	c.handTo(&receiving{Task: o.Task, a: a})
 	o.stats.begin = time.Now()
 	o.current.Store(a)
-	if o.outcome.phase() >= closing { // while nobody could see the connection
+	r := &receiving{Task: o.Task, a: a}
+	dead := false
+	if a.parked == nil {
+		c.handTo(r)
+	} else {
+		dead = !a.parked.hand(r)
+	}
+	if !o.outcome.unless(func() { o.outcome.begun.Store(true) }) { // it ended while nobody could see the connection
 		c.abort()
-		c.serve()
+		a.serve()
 		o.wrapUp()
+		return nil
+	}
+	if dead {
+		a.isStale(errStale)
 		return nil
 	}
 	err = o.writeFirst()
@@ -48,22 +58,34 @@ func (o *connecting) connect(ctx context.Context) error {
 	if o.p.PingInterval > 0 {
 		c.startPings(newPinger(o.p.PingInterval, o.p.PingTimeout))
 	}
-	c.serve()
-	if err != nil {
+	a.serve()
+	switch {
+	case err == nil:
+	case a.parked != nil:
+		a.isStale(&CloseError{Code: -1, Err: err})
+	default:
 		_ = writeFailed(o.Task, err)
 	}
 	return nil
 }
 
-// writeFirst writes the first directive. Nobody else writes yet.
+// writeFirst writes the first directive.
 func (o *connecting) writeFirst() error {
 	a := o.a
 	if o.watch.tracing() {
 		o.watch.frame("nls: send", wsframe.Text, a.frame, a.redact)
 	}
 	s := sending{t: o.Task, a: a, start: time.Now()}
-	err := a.conn.write(wsframe.Text, a.frame, a.conn.writeDeadline())
-	s.after(Message{Name: o.p.Start, Size: len(a.frame), Err: err})
+	deadline := a.conn.writeDeadline()
+	err := a.conn.lock(a.conn.reader.done, deadline) // who has waited may be saying goodbye
+	if err == nil {
+		if err = a.conn.write(wsframe.Text, a.frame, deadline); err == nil {
+			a.conn.unlock()
+		} else {
+			<-a.conn.writing
+		}
+	}
+	s.after(o.p.Start, len(a.frame), err)
 	for _, m := range s.written {
 		o.watch.wrote(wsframe.Text, m)
 	}
@@ -100,6 +122,17 @@ type dialed struct {
 	failure any  // user code has panicked with it
 }
 
+// get does what the user code has done.
+func (r dialed) get() (*conn, error) {
+	switch {
+	case r.exited:
+		runtime.Goexit()
+	case r.failure != nil:
+		panic(r.failure)
+	}
+	return r.conn, r.err
+}
+
 // dial dials. A panic or an exit of user code becomes one of Start, where the
 // caller can see it.
 func (o *connecting) dial(ctx context.Context) (*conn, error) {
@@ -109,13 +142,7 @@ func (o *connecting) dial(ctx context.Context) (*conn, error) {
 	go o.run(ctx)
 	select {
 	case r := <-o.result:
-		switch {
-		case r.exited:
-			runtime.Goexit()
-		case r.failure != nil:
-			panic(r.failure)
-		}
-		return r.conn, r.err
+		return r.get()
 	case <-o.outcome.over:
 		return nil, o.outcome.err()
 	}
@@ -144,23 +171,22 @@ func (o *connecting) run(ctx context.Context) {
 	r.exited = false
 }
 
-// open gets a token and opens the connection.
+// open gets a token and a connection: one that waits, or else a new one.
 func (o *connecting) open(ctx context.Context) (*conn, error) {
 	token, err := o.cfg.Token(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o.a.token = NewSecret(token)
-	r := &dialer{cfg: o.cfg, url: o.p.URL, token: token, secrets: o.a.secrets()}
-	o.dialing.Store(r)
-	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.a.number}
+	o.tries++
+	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.tries, Conn: ConnDialed}
 	if o.watch.hooks != nil {
 		o.watch.hooks.DialStart(info)
 	}
 	start := time.Now()
-	c, err := r.dial(ctx)
+	c, err := takeOrDial(ctx, o, token, &info)
 	if o.watch.hooks != nil {
-		info.Duration, info.Err, info.StatusCode, info.RemoteAddr = time.Since(start), err, r.answer, r.remote
+		info.Duration, info.Err = time.Since(start), err
 		told := false
 		defer func() {
 			if c != nil && !told { // the hook has panicked
@@ -170,5 +196,21 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 		o.watch.hooks.DialDone(info)
 		told = true
 	}
+	return c, err
+}
+
+// takeOrDial gets a connection: one that waits, or else a new one.
+func takeOrDial(ctx context.Context, o *connecting, token string, info *Dial) (*conn, error) {
+	// Where nobody waits for an answer nobody could dial again.
+	if o.mayBeStale && (len(o.p.Started) > 0 || o.p.WaitDone) {
+		if k := o.p.Pool.take(token); k != nil {
+			info.Conn, info.RemoteAddr, o.a.parked = k.origin(), k.conn.raw.RemoteAddr(), k
+			return k.conn, nil
+		}
+	}
+	d := newDialer(o.cfg, o.p.URL, token)
+	o.dialing.Store(d)
+	c, err := d.dial(ctx)
+	info.StatusCode, info.RemoteAddr = d.answer, d.remote
 	return c, err
 }

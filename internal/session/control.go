@@ -69,8 +69,7 @@ func (q *controls) write() {
 		if hasPong {
 			err = c.write(wsframe.Pong, pong, c.writeDeadline())
 		}
-		if p := c.pings.Load(); ping && p != nil && err == nil {
-			p.writing()
+		if p := c.pings.Load(); ping && err == nil && p != nil && p.writing() {
 			err = c.write(wsframe.Ping, nil, c.writeDeadline())
 			p.written(err == nil)
 		}

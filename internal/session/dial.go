@@ -37,6 +37,10 @@ type dialer struct {
 	remote net.Addr // nil if there was no connection
 }
 
+func newDialer(cfg *Config, url Secret, token string) *dialer {
+	return &dialer{cfg: cfg, url: url, token: token, secrets: []string{token, queryToken(url.Value())}}
+}
+
 // dial opens the connection. Gorilla upgrades it and does no more. The caller
 // sees ctx's end as an error of the network and has to look at ctx itself.
 func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
@@ -80,7 +84,11 @@ func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
 		return nil, ctx.Err()
 	}
 	r.open, r.bounded.left = true, -1
-	return newConn(r.up.Conn, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
+	through := r.up.Conn
+	if through == net.Conn(r.bounded) {
+		through = r.bounded.Conn // there is nothing to bound any more
+	}
+	return newConn(through, r.raw, r.up.ahead, d.cfg.WriteTimeout), nil
 }
 
 // smallestBuffer is enough for gorilla, which reads one header through it.

@@ -13,6 +13,7 @@ type delivering struct {
 	*Task
 	calling atomic.Pointer[Delivery] // what the callback that runs was called with
 	step    int                      // how far last has come
+	kept    bool                     // the connection lives on
 }
 
 // deliver runs the callbacks for d.
@@ -66,21 +67,33 @@ func (r *delivering) exited() {
 func (r *delivering) last() {
 	a := r.current.Load()
 	if r.next(0) {
-		code := 0
-		if cause, silent := r.outcome.get(); cause == nil && !silent {
-			code = wsframe.CloseNormal
-		}
-		a.conn.close(code)
+		r.part(a.conn)
 	}
-	cause, silent := r.outcome.settle()
+	if r.outcome.begun.Load() {
+		r.tell(a)
+	}
+	r.bounds.stop()
+	if r.pooled.Swap(2) == 1 {
+		r.p.Pool.leave()
+	}
+	r.current.Store(nil) // the object may live on, its buffers need not
+	r.outcome.finish()
+}
+
+// tell tells the callbacks and the hooks of the end.
+func (r *delivering) tell(a *attempt) {
+	cause, silent := r.outcome.state(true)
 	if r.next(1) && cause != nil && !silent {
 		r.queue.mark(true)
 		r.deliver(&Delivery{Kind: KindFailed, TaskID: a.id, Event: r.failed, Err: cause})
 	}
 	if r.next(2) {
-		code, reason := a.conn.reader.farewell()
+		code, reason := -1, ""
+		if !r.kept {
+			code, reason = a.conn.reader.farewell()
+		}
 		r.queue.mark(true)
-		r.deliver(&Delivery{Kind: KindClosed, TaskID: a.id, Err: cause, Code: code, Reason: a.redact(reason)})
+		r.deliver(&Delivery{Kind: KindClosed, TaskID: a.id, Err: cause, Code: code, Reason: a.redactCut(reason)})
 	}
 	r.queue.mark(true)
 	r.watch.flush()
@@ -91,9 +104,23 @@ func (r *delivering) last() {
 			SentBytes:   r.stats.sent.Load(), RcvBytes: r.stats.received.Load(), Err: cause,
 		})
 	}
-	r.bounds.stop()
-	r.current.Store(nil) // the object may live on, its buffers need not
-	r.outcome.finish()
+}
+
+// part says goodbye after a task that has completed, or hands the connection on.
+func (r *delivering) part(c *conn) {
+	cause, silent := r.outcome.state(false)
+	if cause != nil || silent {
+		c.close(0)
+		return
+	}
+	k := r.parking.Load()
+	if k != nil && r.outcome.handOn() && c.lock(nil, time.Now().Add(closeTimeout)) == nil {
+		c.unlock() // whoever was sending has seen the end
+		r.kept = r.p.Pool.put(k)
+	}
+	if !r.kept {
+		c.close(wsframe.CloseNormal)
+	}
 }
 
 // next reports whether step n is the next one, and takes it.

@@ -1,9 +1,11 @@
 package session
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -28,15 +30,40 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 		return errClosing
 	}
 	var mask [4]byte
-	_, _ = rand.Read(mask[:]) // never fails
+	binary.NativeEndian.PutUint32(mask[:], rand.Uint32()) // ChaCha8, seeded by the system
 	buf := frames.Get().(*[]byte)
 	frame := wsframe.AppendMasked((*buf)[:0], wsframe.Fin|opcode, data, mask)
-	_ = c.net.SetWriteDeadline(deadline) // an error shows in Write
-	_, err := c.net.Write(frame)
+	err := c.socket.write(frame, deadline, c.writeTimeout/8)
 	frames.Put(buf) // a frame that is longer has outgrown it
+	if err != nil {
+		c.torn.Store(true)
+	}
 	// Before the deadline it is the system's patience that has ended.
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
 		return ErrWriteTimeout
+	}
+	return err
+}
+
+// socket is what frames are written to. Setting a deadline costs a fifth of all that
+// is ours in that, so on TCP, which can go on after one has passed, it is moved only
+// when it is more than a slack too early.
+type socket struct {
+	net.Conn
+	tcp bool
+	by  time.Time // the deadline that is set
+}
+
+func (s *socket) write(b []byte, deadline time.Time, slack time.Duration) error {
+	if !s.tcp || s.by.IsZero() || deadline.Before(s.by) || deadline.Sub(s.by) > slack {
+		s.by = deadline
+		_ = s.SetWriteDeadline(deadline) // an error shows in Write
+	}
+	n, err := s.Write(b)
+	if err != nil && s.by != deadline && errors.Is(err, os.ErrDeadlineExceeded) {
+		s.by = deadline
+		_ = s.SetWriteDeadline(deadline)
+		_, err = s.Write(b[n:])
 	}
 	return err
 }

@@ -9,6 +9,14 @@ import (
 // LevelTrace is the level at which frames are logged.
 const LevelTrace = slog.LevelDebug - 4
 
+// Where a connection came from: it was opened for this Start; it was open; it
+// served a task before.
+const (
+	ConnDialed = "dialed"
+	ConnWarm   = "warm"
+	ConnReused = "reused"
+)
+
 // Hooks observe a session. Every field is set; the structs have the fields of
 // their namesakes in package nls, which converts them.
 type Hooks struct {
@@ -28,6 +36,7 @@ type (
 	Dial struct {
 		URL, TaskID string
 		Attempt     int
+		Conn        string
 		RemoteAddr  net.Addr
 		StatusCode  int
 		Duration    time.Duration

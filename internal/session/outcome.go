@@ -29,7 +29,8 @@ type outcome struct {
 	cut   chan struct{} // closed when a bound or a context has ended what was left to do
 	done  chan struct{} // closed when the phase becomes ended
 
-	now atomic.Int32 // the phase; written with mu held
+	now   atomic.Int32 // the phase; written with mu held, as is
+	begun atomic.Bool  // the first directive may have been sent: there is a session, and an end to tell of
 
 	mu        sync.Mutex // never held over I/O or user code
 	cause     error      // nil while the task runs and when it completed
@@ -38,6 +39,8 @@ type outcome struct {
 	result    bool      // the callback of the result has been called
 	delivered bool      // and has returned; nothing fails the task any more
 	silent    bool      // Shutdown: of the callbacks only OnClose is still called
+
+	handedOn atomic.Bool // the connection is not the task's any more; see handOn
 }
 
 func newOutcome() outcome {
@@ -50,6 +53,17 @@ func (o *outcome) phase() phase { return phase(o.now.Load()) }
 
 // set makes p the phase. The caller holds mu.
 func (o *outcome) set(p phase) { o.now.Store(int32(p)) }
+
+// unless runs f, which must not block, if the task has not ended. It reports
+// whether it did. Whoever ends the task then sees what f has done.
+func (o *outcome) unless(f func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase() < closing {
+		f()
+	}
+	return o.phase() < closing
+}
 
 // advance makes to the phase if it is from.
 func (o *outcome) advance(from, to phase) bool {
@@ -78,15 +92,7 @@ func (o *outcome) setReady() {
 
 // complete notes that the service has completed the task. It reports whether
 // that was the end.
-func (o *outcome) complete() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.phase() >= closing {
-		return false
-	}
-	o.close()
-	return true
-}
+func (o *outcome) complete() bool { return o.fail(func() error { return nil }) }
 
 // fail ends the task with what explain returns, which is called once at most and
 // with mu held. It reports whether that was the first cause.
@@ -115,7 +121,10 @@ func (o *outcome) end(ofStart bool, explain func() error) bool {
 		o.cause = explain()
 	}
 	o.close()
-	o.setCut()
+	if o.cutAt.IsZero() {
+		o.cutAt = time.Now()
+		close(o.cut) // frees who waits for the end
+	}
 	return true
 }
 
@@ -143,14 +152,6 @@ func (o *outcome) close() {
 	}
 }
 
-// setCut frees who waits for the end. The caller holds mu.
-func (o *outcome) setCut() {
-	if o.cutAt.IsZero() {
-		o.cutAt = time.Now()
-		close(o.cut)
-	}
-}
-
 // delivering reports whether the result of a completed task may still be
 // delivered, and is about to be.
 func (o *outcome) delivering() bool {
@@ -167,19 +168,25 @@ func (o *outcome) setDelivered() {
 	o.delivered = o.cause == nil
 }
 
-// settle is what OnError and OnClose are told: nothing changes it any more.
-func (o *outcome) settle() (cause error, silent bool) {
+// state is what OnError and OnClose are told. If it is settled nothing changes it
+// any more.
+func (o *outcome) state(settle bool) (cause error, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.delivered = true
+	if settle {
+		o.result, o.delivered = true, true
+	}
 	return o.cause, o.silent
 }
 
-// get is settle that leaves things as they are.
-func (o *outcome) get() (cause error, silent bool) {
+// handOn gives up the connection of a task that has completed, for the next one.
+// It reports false if something else has ended the task since; what does so later
+// finds no connection to break.
+func (o *outcome) handOn() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.cause, o.silent
+	o.handedOn.Store(o.cause == nil && !o.silent && o.cutAt.IsZero())
+	return o.handedOn.Load()
 }
 
 // finish is the end.
@@ -199,11 +206,7 @@ func (o *outcome) cutTime() time.Time {
 }
 
 // err is why the task ended; nil while it runs and when it completed.
-func (o *outcome) err() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.cause
-}
+func (o *outcome) err() error { cause, _ := o.state(false); return cause }
 
 // sendable returns nil if the caller may send now.
 func (o *outcome) sendable() error {

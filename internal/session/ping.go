@@ -65,13 +65,18 @@ func (p *pinger) fire() {
 func (p *pinger) awaited() bool { return !p.sent.IsZero() && p.timeout > 0 && !p.stalled }
 
 // writing says that a ping is about to be written. Its pong may come before
-// written is called.
-func (p *pinger) writing() {
+// written is called. It reports false if p has not asked for one, since another
+// clock has, or does not want it any more.
+func (p *pinger) writing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.busy || p.stopped {
+		return false
+	}
 	p.sent = time.Now()
 	p.since = p.sent
 	p.wait = p.interval
+	return true
 }
 
 // written says that it has been, or could not be.

@@ -131,9 +131,7 @@ func (q *queue[T]) resume(batch []T) {
 	q.mark(false)
 	q.ran(batch[0])
 	q.mu.Lock()
-	if !q.dropped.Load() {
-		q.items = append(batch[1:len(batch):len(batch)], q.items...)
-	}
+	q.items = append(batch[1:len(batch):len(batch)], q.items...)
 	q.mu.Unlock()
 	go q.dispatch()
 }

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
@@ -13,33 +12,34 @@ import (
 // noTask is the id that the service puts where it knows of no task (protocol §1.3).
 const noTask = "00000000000000000000000000000000"
 
-// statusAccessDenied is the status of a refused token, among others.
-const statusAccessDenied = 40000001
-
 // receiving owns the connection of an attempt: what the service says there
 // becomes deliveries.
 type receiving struct {
 	*Task
-	a     *attempt
-	heard bool // the service has said something that is no refusal; the reader's
+	a *attempt
 }
 
 // wait holds the reader while a queue is full. It reports whether to read on.
 func (r *receiving) wait(c *conn) bool {
-	if r.queue.full() {
-		r.queue.wait(r.outcome.over, func(stalled bool) {
-			r.bounds.stall(stalled)
+	hold(r.Task, c, r.a.id)
+	return r.outcome.phase() < closing
+}
+
+// hold waits until the queues have room, or the task has ended.
+func hold(t *Task, c *conn, id string) {
+	if t.queue.full() {
+		t.queue.wait(t.outcome.over, func(stalled bool) {
+			t.bounds.stall(stalled)
 			stall(c, stalled)
-			if h := r.watch.hooks; h != nil {
-				s := Stall{TaskID: r.a.id, Stalled: stalled, PendingBytes: int(r.queue.pending.Load())}
-				r.watch.later(func() { h.Stalled(s) })
+			if h := t.watch.hooks; h != nil {
+				s := Stall{TaskID: id, Stalled: stalled, PendingBytes: int(t.queue.pending.Load())}
+				t.watch.later(func() { h.Stalled(s) })
 			}
 		})
 	}
-	if q := r.watch.queue.Load(); q != nil && q.full() {
-		q.wait(r.outcome.over, func(stalled bool) { stall(c, stalled) })
+	if q := t.watch.queue.Load(); q != nil && q.full() {
+		q.wait(t.outcome.over, func(stalled bool) { stall(c, stalled) })
 	}
-	return r.outcome.phase() < closing
 }
 
 func stall(c *conn, stalled bool) {
@@ -57,18 +57,17 @@ func (r *receiving) receive(_ *conn, opcode byte, data []byte) (then func(), on 
 		r.watch.later(func() { r.watch.frame("nls: receive", opcode, data, r.a.redact) })
 	}
 	if opcode == wsframe.Text {
-		if dispatch, on := r.text(data); dispatch {
-			return r.dispatch, on
-		} else {
-			return doNothing, on
+		dispatch, on := r.text(data)
+		if then = doNothing; dispatch {
+			then = r.dispatch
 		}
+		return then, on
 	}
 	r.observe(Message{Namespace: r.p.Namespace, TaskID: r.a.id, Size: len(data)})
 	if r.outcome.phase() >= closing {
 		return nil, false
 	}
-	dispatch := r.accept(true)
-	if r.queue.push(&Delivery{Kind: KindData, TaskID: r.a.id, Data: data}) || dispatch {
+	if dispatch := r.accept(true); r.queue.push(&Delivery{Kind: KindData, TaskID: r.a.id, Data: data}) || dispatch {
 		go r.queue.dispatch()
 	}
 	return nil, true
@@ -95,6 +94,10 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 		r.watch.warn("nls: message skipped", "err", err, "task_id", r.a.id)
 		return false, true
 	}
+	if r.a.idled(e, r.outcome.phase()) {
+		r.a.isStale(errStale)
+		return false, false
+	}
 	// One without an id is ours: the connection has no other task.
 	if e.TaskID == "" || e.TaskID == noTask {
 		e.TaskID = r.a.id
@@ -102,7 +105,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 	m.Namespace, m.Name, m.TaskID, m.Status = e.Namespace, e.Name, e.TaskID, e.Status
 	r.observe(m)
 	if e.TaskID != r.a.id {
-		r.watch.warn("nls: event of another task skipped", "name", e.Name, "task_id", r.a.id, "event_task_id", e.TaskID)
+		r.watch.warn("nls: event of another task skipped", "name", r.a.redact(e.Name), "task_id", r.a.id, "event_task_id", r.a.redact(e.TaskID))
 		return false, true
 	}
 	ev := &Event{Event: e}
@@ -117,13 +120,14 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 func (r *receiving) event(ev *Event) (dispatch, on bool) {
 	switch {
 	case ev.Name == "TaskFailed":
-		if r.refuses(ev) {
+		if r.a.refuses(ev, r.outcome.phase()) {
 			r.a.refused <- ev
 			return false, false
 		}
 		return r.final(ev, true), false
 	case slices.Contains(r.p.Final, ev.Name):
-		return r.final(ev, false), false
+		dispatch = r.final(ev, false)
+		return dispatch, r.parking.Load() != nil
 	case r.outcome.phase() >= closing:
 		return false, false
 	}
@@ -145,8 +149,13 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 	if result && r.stats.firstResult.Load() == 0 {
 		r.stats.firstResult.Store(int64(time.Since(r.stats.begin)))
 	}
-	first := !r.heard
-	r.heard = true
+	first := !r.a.heard.Swap(true)
+	if first {
+		r.join()
+		if why := r.a.dead.Load(); why != nil { // there will be no other
+			r.fail(*why)
+		}
+	}
 	return first && r.p.Open && len(r.p.Started) > 0 && r.queue.push(&Delivery{Kind: KindOpen, TaskID: r.a.id})
 }
 
@@ -156,7 +165,7 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 	if failed {
 		ended = r.outcome.fail(func() error {
 			r.failed = ev
-			return r.explain(&TaskFailed{ev})
+			return explain(r.Task, &TaskFailed{ev})
 		})
 	} else {
 		ended = r.outcome.complete()
@@ -164,18 +173,13 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 	if !ended {
 		return false
 	}
+	if p := r.p.Pool; p != nil && p.reuse && !failed {
+		r.parking.Store(p.adopt(r.a))
+	}
 	r.bounds.answer(true)
 	dispatch = r.accept(true)
 	dispatch = r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, result: !failed}) || dispatch
 	return r.queue.close() || dispatch
-}
-
-// refuses reports whether ev, the first thing that the gateway says, refuses the
-// token, and Start will try another.
-func (r *receiving) refuses(ev *Event) bool {
-	text := strings.ToLower(ev.StatusText)
-	return ev.Status == statusAccessDenied && (strings.Contains(text, "token") || strings.Contains(text, "authorization")) &&
-		r.a.number == 1 && !r.heard && r.outcome.phase() == starting
 }
 
 // lost ends the task, whose connection has ended or cannot go on.
@@ -184,7 +188,16 @@ func (r *receiving) lost(_ *conn, err error) {
 		return // it was refused
 	}
 	if e, ok := err.(*CloseError); ok {
-		e.Reason = r.a.redact(e.Reason)
+		e.Reason = r.a.redactCut(e.Reason)
+	}
+	if r.a.mayRedial(r.outcome.phase()) {
+		r.a.isStale(err)
+		if !r.a.heard.Load() {
+			return // or accept sees that it is dead
+		}
+	}
+	if why := r.a.dead.Load(); why != nil { // Start has closed it for that
+		err = *why
 	}
 	r.fail(err)
 }

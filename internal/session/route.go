@@ -99,22 +99,26 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return r.up, nil
 }
 
-// secure puts TLS in. What is negotiated is HTTP/1.1, whatever else the
-// configuration is used for.
-func (r *route) secure(ctx context.Context) error {
-	cfg := r.cfg.TLSConfig.Clone()
-	if cfg == nil {
+// gatewayTLS is the TLS configuration for the gateway at host. What is negotiated
+// is HTTP/1.1, whatever else cfg is used for.
+func gatewayTLS(cfg *tls.Config, host string) *tls.Config {
+	if cfg = cfg.Clone(); cfg == nil {
 		cfg = &tls.Config{}
 	}
 	if cfg.ServerName == "" {
-		cfg.ServerName = r.url.Hostname()
+		cfg.ServerName = host
 	}
 	cfg.NextProtos = nil
+	return cfg
+}
+
+// secure puts TLS in.
+func (r *route) secure(ctx context.Context) error {
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace != nil && trace.TLSHandshakeStart != nil {
 		trace.TLSHandshakeStart()
 	}
-	c := tls.Client(r.up.Conn, cfg)
+	c := tls.Client(r.up.Conn, gatewayTLS(r.cfg.TLSConfig, r.url.Hostname()))
 	err := c.HandshakeContext(ctx)
 	r.up.Conn = c
 	if trace != nil && trace.TLSHandshakeDone != nil {

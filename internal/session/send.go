@@ -14,7 +14,7 @@ func (t *Task) SendBinary(data []byte) error {
 		chunk := data[:min(len(data), maxFrame)]
 		if err = s.before(wsframe.Binary, chunk); err == nil {
 			err = s.conn.write(wsframe.Binary, chunk, s.deadline)
-			s.after(Message{Size: len(chunk), Err: err})
+			s.after("", len(chunk), err)
 		}
 		if data = data[len(chunk):]; err == nil && len(data) > 0 {
 			err = s.yield()
@@ -29,18 +29,27 @@ func (t *Task) Send(name string, context any, payloads ...any) error {
 	if t == nil {
 		return ErrNotStarted
 	}
+	frames, err := encodeAll(t, name, context, payloads)
+	if err != nil {
+		return err
+	}
+	return sendText(t, false, name, frames...)
+}
+
+// encodeAll makes a directive of each payload, which has to fit a frame.
+func encodeAll(t *Task, name string, context any, payloads []any) ([][]byte, error) {
 	frames := make([][]byte, len(payloads))
 	for i, payload := range payloads {
 		frame, err := encode(t, name, payload, context)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(frame) > maxFrame {
-			return &EncodeError{"the directive is longer than a frame of 16 KiB"}
+			return nil, &EncodeError{"the directive is longer than a frame of 16 KiB"}
 		}
 		frames[i] = frame
 	}
-	return sendText(t, false, name, frames...)
+	return frames, nil
 }
 
 func sendText(t *Task, stop bool, name string, frames ...[]byte) error {
@@ -48,7 +57,7 @@ func sendText(t *Task, stop bool, name string, frames ...[]byte) error {
 	for i := 0; err == nil && i < len(frames); i++ {
 		if err = s.before(wsframe.Text, frames[i]); err == nil {
 			err = s.conn.write(wsframe.Text, frames[i], s.deadline)
-			s.after(Message{Name: name, Size: len(frames[i]), Err: err})
+			s.after(name, len(frames[i]), err)
 		}
 	}
 	return s.end(wsframe.Text, err)
@@ -136,14 +145,15 @@ func (s *sending) before(opcode byte, data []byte) error {
 }
 
 // after notes what has come of a message.
-func (s *sending) after(m Message) {
-	if s.failed = m.Err; m.Err == nil {
-		s.t.stats.sent.Add(int64(m.Size))
+func (s *sending) after(name string, size int, err error) {
+	if s.failed = err; err == nil {
+		s.t.stats.sent.Add(int64(size))
 	}
 	if s.t.watch.hooks != nil {
-		m.Namespace, m.TaskID, m.Pending = s.t.p.Namespace, s.a.id, int(s.t.queue.waiting.Load())
-		m.Duration = time.Since(s.start)
-		s.written = append(s.written, m)
+		s.written = append(s.written, Message{
+			Namespace: s.t.p.Namespace, Name: name, TaskID: s.a.id, Size: size,
+			Duration: time.Since(s.start), Pending: int(s.t.queue.waiting.Load()), Err: err,
+		})
 	}
 }
 

@@ -401,7 +401,7 @@ func TestStopInACallbackEndsAtItsTimeoutAndIsHintedAt(t *testing.T) {
 			took = time.Since(begin)
 		}
 		f.mustStart()
-		if err := f.s.Task().SendBinary(loud(time.Second)); err != nil {
+		if err := f.s.Task().SendBinary(loud(500 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		<-f.s.Task().Done()

@@ -30,20 +30,9 @@ type opening struct {
 	sent    atomic.Bool             // with WaitDone: the first directive is
 	dialing atomic.Pointer[dialer]  // nil before the first dial
 	refused atomic.Pointer[refusal] // of the first attempt; nil if there was none
-}
-
-// late is timeout, or the refusal of the token if that is why the time was short.
-func (o *opening) late(timeout error) error {
-	if timeout != ErrStartTimeout {
-		return timeout
-	}
-	if r := o.refused.Load(); r != nil {
-		return r.err()
-	}
-	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
-		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
-	}
-	return timeout
+	tries   int                     // connections that were tried
+	// mayBeStale says that a connection which waits may be tried.
+	mayBeStale bool
 }
 
 // run opens the task and, with WaitDone, waits for its end. If the gateway
@@ -76,7 +65,7 @@ func (o *opening) ended(ctx context.Context) {
 	if o.sent.Load() {
 		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
 	} else {
-		o.end(true, o.late(deadlineError(ctx, ErrStartTimeout)))
+		o.end(true, late(o, deadlineError(ctx, ErrStartTimeout)))
 	}
 }
 
@@ -84,9 +73,10 @@ func (o *opening) ended(ctx context.Context) {
 // refused any more, or has ended.
 func (o *opening) open(ctx context.Context, a *attempt) error {
 	for {
-		if err := newConnecting(o, a).connect(ctx); err != nil {
+		err := newConnecting(o, a).connect(ctx)
+		if err != nil {
 			if r := refusedBy(err); r != nil && a.number == 1 && o.renew(a, r) {
-				a = o.secondAttempt()
+				a = o.next(2)
 				continue
 			} else if deadline, ok := ctx.Deadline(); r == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
 				<-ctx.Done() // the connection has the same deadline, and may have been first
@@ -104,7 +94,12 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 			return nil
 		case ev := <-a.refused:
 			if !o.refuse(a, ev) {
-				a = o.secondAttempt()
+				a = o.next(2)
+				continue
+			}
+		case <-a.stale:
+			if o.again(a) {
+				a = o.next(a.number)
 				continue
 			}
 		case <-o.outcome.over:
@@ -119,20 +114,14 @@ func (o *opening) overBeforeReady() error {
 	if o.p.WaitDone {
 		return nil // its end is waited for
 	}
-	select {
-	case <-o.outcome.ready:
+	if isClosed(o.outcome.ready) {
 		return nil
-	default:
 	}
-	if err := waitEnd(context.Background(), o.Task, "Start"); err != nil {
-		return err
-	}
-	select {
-	case <-o.outcome.ready: // it completed right after its answer
-		return nil
-	default:
+	err := waitEnd(context.Background(), o.Task, "Start")
+	if err == nil && !isClosed(o.outcome.ready) { // else it completed right after its answer
 		return ErrCompleted // without having started
 	}
+	return err
 }
 
 // giveUp ends a task of which no session came to be, so that there is nothing to
@@ -146,9 +135,9 @@ func (o *opening) giveUp() error {
 	return o.outcome.err()
 }
 
-// secondAttempt is newAttempt with what has been encoded before.
-func (o *opening) secondAttempt() *attempt {
-	a, _ := newAttempt(o.Task, 2)
+// next is newAttempt with what has been encoded before.
+func (o *opening) next(number int) *attempt {
+	a, _ := newAttempt(o.Task, number)
 	return a
 }
 
@@ -160,18 +149,43 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
+// again ends the attempt a, whose connection was dead before the service had said
+// anything. It reports false if there can be no other: the task has ended, or the
+// service was heard meanwhile.
+func (o *opening) again(a *attempt) bool {
+	o.mayBeStale = false
+	a.conn.close(0) // the last has been heard then
+	if a.heard.Load() {
+		o.fail(*a.dead.Load())
+		return false
+	}
+	return o.undo(a)
+}
+
+// undo ends the attempt a, and gives the bound of Start its turn again. It reports
+// false if the task has ended, and leaves a to it.
+func (o *opening) undo(a *attempt) bool {
+	a.conn.close(0)
+	b := o.bounds.stop()
+	if !o.outcome.unless(func() { o.current.Store(nil) }) {
+		o.wrapUp()
+		return false
+	}
+	if !b.ofStart {
+		b = o.bound
+	}
+	o.sent.Store(false)
+	o.bounds.start(b)
+	return true
+}
+
 // refuse ends the attempt a, whose token was refused with ev. It reports whether
 // the task has ended with it, since there can be no other.
 func (o *opening) refuse(a *attempt, ev *Event) bool {
-	b := o.bounds.stop()
-	o.current.Store(nil)
-	a.conn.close(0)
-	renewed := o.renew(a, &refusal{event: ev})
-	if renewed && !b.ofStart {
-		b = o.bound
+	if !o.undo(a) {
+		return true
 	}
-	o.bounds.start(b)
-	if renewed {
+	if o.renew(a, &refusal{event: ev}) {
 		return false
 	}
 	o.current.Store(a)
@@ -188,7 +202,6 @@ func (o *opening) renew(a *attempt, r *refusal) bool {
 		return false
 	}
 	o.refused.Store(r)
-	o.sent.Store(false)
 	return true
 }
 
@@ -198,4 +211,18 @@ func (p *Params) completeBound() bound {
 		return bound{limit: p.CompleteTimeout, timeout: ErrCompleteTimeout}
 	}
 	return bound{limit: p.IdleTimeout, silence: true, timeout: ErrCompleteTimeout}
+}
+
+// late is timeout, or the refusal of the token if that is why the time was short.
+func late(o *opening, timeout error) error {
+	if timeout != ErrStartTimeout {
+		return timeout
+	}
+	if r := o.refused.Load(); r != nil {
+		return r.err()
+	}
+	if d := o.dialing.Load(); d != nil && d.status.Load() != 0 {
+		return &HandshakeError{HTTPStatus: int(d.status.Load()), Err: websocket.ErrBadHandshake}
+	}
+	return timeout
 }

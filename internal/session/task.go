@@ -26,20 +26,25 @@ type Task struct {
 
 	id       atomic.Pointer[string]  // of the attempt
 	current  atomic.Pointer[attempt] // nil before a connection is open, and after the end
+	pooled   atomic.Int32            // what the pool knows of the task: 1, that it has started; 2, that it has ended
+	parking  atomic.Pointer[parked]  // its connection, once it has completed and another may have it
 	failed   *Event                  // the TaskFailed that ended the task; guarded by outcome
 	dispatch func()                  // queue.dispatch
 
-	stats struct {
-		begin          time.Time // when the first directive was sent
-		firstResult    atomic.Int64
-		sent, received atomic.Int64 // bytes
-	}
+	stats stats
+}
+
+// stats is what the Summary of a task has.
+type stats struct {
+	begin          time.Time // when the first directive was sent
+	firstResult    atomic.Int64
+	sent, received atomic.Int64 // bytes
 }
 
 func newTask(cfg *Config, p Params) *Task {
 	now := time.Now()
 	t := &Task{cfg: cfg, p: p, outcome: newOutcome()}
-	t.opening = opening{Task: t, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
+	t.opening = opening{Task: t, mayBeStale: true, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
 	t.deliver.Task = t
 	t.watch.hooks, t.watch.log, t.watch.limit = p.Hooks, cfg.Log, cfg.MaxPending
 	t.bounds.base, t.bounds.patient, t.bounds.expire, t.bounds.busy = now, p.Patient, t.expired, t.queue.runningSince
@@ -58,7 +63,7 @@ func (t *Task) phase() phase {
 }
 
 // explain turns err into what callers see.
-func (t *Task) explain(err error) error {
+func explain(t *Task, err error) error {
 	id := ""
 	if a := t.current.Load(); a != nil {
 		id = a.id
@@ -69,15 +74,21 @@ func (t *Task) explain(err error) error {
 // fail ends the task with err, unless it has ended. What waits is still
 // delivered.
 func (t *Task) fail(err error) {
-	if t.outcome.fail(func() error { return t.explain(err) }) {
+	if t.outcome.fail(func() error { return explain(t, err) }) {
 		t.wrapUp()
 	}
 }
 
 // end ends the task with err even if it has completed, as long as its result has
 // not been delivered, and drops what waits.
-func (t *Task) end(ofStart bool, err error) {
-	if t.outcome.end(ofStart, func() error { return t.explain(err) }) {
+func (t *Task) end(ofStart bool, err error) { t.cut(ofStart, err)() }
+
+// cut is end in two steps: then does what may block or take locks.
+func (t *Task) cut(ofStart bool, err error) (then func()) {
+	if !t.outcome.end(ofStart, func() error { return explain(t, err) }) {
+		return doNothing
+	}
+	return func() {
 		t.queue.discard()
 		t.wrapUp()
 	}
@@ -85,7 +96,7 @@ func (t *Task) end(ofStart bool, err error) {
 
 // Shutdown ends the task now. No callback but OnClose starts any more.
 func (t *Task) Shutdown() {
-	if t != nil && t.outcome.shutdown(func() error { return t.explain(ErrShutdown) }) {
+	if t != nil && t.outcome.shutdown(func() error { return explain(t, ErrShutdown) }) {
 		t.queue.discard()
 		t.wrapUp()
 	}
@@ -96,7 +107,9 @@ func (t *Task) Shutdown() {
 func (t *Task) wrapUp() {
 	t.bounds.answer(true)
 	if a := t.current.Load(); a != nil {
-		a.conn.abort()
+		if !t.outcome.handedOn.Load() {
+			a.conn.abort()
+		}
 		if t.queue.close() {
 			go t.queue.dispatch()
 		}
@@ -104,11 +117,17 @@ func (t *Task) wrapUp() {
 }
 
 // expired ends the task over a bound.
-func (t *Task) expired(b bound, ours bool) {
+func (t *Task) expired(b bound, ours bool) (then func()) {
 	if ours {
-		t.end(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
-	} else {
-		t.end(b.ofStart, t.opening.late(b.timeout))
+		return t.cut(b.ofStart, &stuckError{b.timeout, t.deliver.callback()})
+	}
+	return t.cut(b.ofStart, late(&t.opening, b.timeout))
+}
+
+// join tells the pool that the task has started.
+func (t *Task) join() {
+	if t.outcome.phase() < closing && t.pooled.CompareAndSwap(0, 1) {
+		t.p.Pool.enter()
 	}
 }
 

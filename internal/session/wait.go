@@ -9,10 +9,8 @@ import (
 // callback that still runs when a bound or a context has ended the task.
 func waitEnd(ctx context.Context, t *Task, call string) error {
 	defer hint(t, call)()
-	select {
-	case <-t.outcome.done: // before ctx is looked at
+	if isClosed(t.outcome.done) { // before ctx is looked at
 		return t.outcome.err()
-	default:
 	}
 	select {
 	case <-t.outcome.done:
@@ -29,6 +27,15 @@ func waitEnd(ctx context.Context, t *Task, call string) error {
 		}
 	}
 	return t.outcome.err()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // hint logs that call waits for a callback that was running when call began and

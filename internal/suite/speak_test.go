@@ -391,7 +391,7 @@ func TestSynthesizeStreamSpeaksBeforeTheTextHasEnded(t *testing.T) {
 func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 	boom := errors.New("boom")
 	const when = 2500 * time.Millisecond
-	endless := func(asked *atomic.Int32, fails error) iter.Seq2[string, error] {
+	endless := func(asked *atomic.Int64, fails error) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
 			for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
 				if asked.Add(1); fails != nil && time.Since(begin) >= when || !yield("说个不停。", nil) {
@@ -454,7 +454,7 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 					}
 					return len(p), nil
 				})
-				var asked atomic.Int32
+				var asked atomic.Int64 // by a goroutine that may outlive the call
 				text := endless(&asked, c.text)
 				switch c.stuck {
 				case "text":
@@ -485,7 +485,7 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 				if !c.is(err) || nls.TaskID(err) != watch.taskID || watch.taskID == "" || !strings.Contains(err.Error(), watch.taskID) {
 					t.Errorf("got %v, want task %s", err, watch.taskID)
 				}
-				before := asked.Load() // the source may outlive the call
+				before := asked.Load()
 				close(release)
 				time.Sleep(time.Minute)
 				synctest.Wait()

@@ -611,7 +611,7 @@ func TestWhatWaitsForALoopBodyIsBounded(t *testing.T) {
 				ctx, watch := watched(ctx)
 				var left time.Time
 				rounds, last := 0, error(nil)
-				for _, err := range client.Transcribe(ctx, repeat([]byte{0}), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+				for _, err := range client.Transcribe(ctx, repeat(make([]byte, 3200)), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
 					if rounds, last = rounds+1, err; rounds == 2 {
 						break
 					}

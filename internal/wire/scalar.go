@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The types below decode what services send where one of them is documented: a
@@ -20,6 +21,9 @@ import (
 func scalar(data []byte) string {
 	switch data[0] {
 	case '"':
+		if text := data[1 : len(data)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+			return string(text)
+		}
 		var s string
 		_ = json.Unmarshal(data, &s)
 		return s
@@ -42,7 +46,9 @@ type Int int64
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (n *Int) UnmarshalJSON(data []byte) error {
-	if i, err := strconv.ParseInt(strings.TrimSpace(scalar(data)), 10, 64); err == nil {
+	if i, err := strconv.ParseInt(string(data), 10, 64); err == nil {
+		*n = Int(i)
+	} else if i, err := strconv.ParseInt(strings.TrimSpace(scalar(data)), 10, 64); err == nil {
 		*n = Int(i)
 	} else if f, ok := number(data); ok {
 		switch {

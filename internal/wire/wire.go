@@ -71,9 +71,13 @@ type Event struct {
 	MessageID  string
 	TaskID     string
 
-	// Raw is the complete frame.
-	Raw []byte
+	Raw     []byte // the complete frame
+	Payload Part   // of Raw; empty if there is none
 }
+
+// Part is where a part of a frame is. It is no slice, since whatever prints one
+// prints all that is in it.
+type Part struct{ Start, End int }
 
 // ErrNoHeader is what DecodeEvent returns for JSON that is no event.
 var ErrNoHeader = errors.New("message has no header")
@@ -84,16 +88,25 @@ var ErrNoHeader = errors.New("message has no header")
 // unexpected type counts as missing, a number in a string excepted. Raw is data,
 // not a copy.
 func DecodeEvent(data []byte) (Event, error) {
+	e, err := decodeEvent[string, int64](data)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // rare, and worth four times the time then
+		e, err = decodeEvent[str, Int](data)
+	}
+	return e, err
+}
+
+func decodeEvent[S ~string, I ~int64](data []byte) (Event, error) {
 	var frame struct {
 		Header *struct {
-			Namespace     str `json:"namespace"`
-			Name          str `json:"name"`
-			Status        Int `json:"status"`
-			StatusText    str `json:"status_text"`
-			StatusMessage str `json:"status_message"`
-			MessageID     str `json:"message_id"`
-			TaskID        str `json:"task_id"`
+			Namespace     S `json:"namespace"`
+			Name          S `json:"name"`
+			Status        I `json:"status"`
+			StatusText    S `json:"status_text"`
+			StatusMessage S `json:"status_message"`
+			MessageID     S `json:"message_id"`
+			TaskID        S `json:"task_id"`
 		} `json:"header"`
+		Payload json.RawMessage `json:"payload"`
 	}
 	if err := json.Unmarshal(data, &frame); err != nil {
 		return Event{}, fmt.Errorf("message is not an event: %w", err)
@@ -105,15 +118,20 @@ func DecodeEvent(data []byte) (Event, error) {
 	if h.StatusText == "" {
 		h.StatusText = h.StatusMessage
 	}
-	return Event{
+	e := Event{
 		Namespace:  string(h.Namespace),
 		Name:       string(h.Name),
-		Status:     h.Status.Int(),
+		Status:     Int(h.Status).Int(),
 		StatusText: string(h.StatusText),
 		MessageID:  string(h.MessageID),
 		TaskID:     string(h.TaskID),
 		Raw:        data,
-	}, nil
+	}
+	if n := len(frame.Payload); n > 0 && string(frame.Payload) != "null" {
+		i := bytes.Index(data, frame.Payload) // the same bytes, wherever they stand
+		e.Payload = Part{i, i + n}
+	}
+	return e, nil
 }
 
 // str is a string that decodes from a JSON string only and is empty for the rest.

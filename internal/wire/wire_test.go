@@ -82,7 +82,11 @@ func TestDecodeEvent(t *testing.T) {
 			if string(got.Raw) != c.in {
 				t.Errorf("Raw = %s", got.Raw)
 			}
-			got.Raw = nil
+			var frame struct{ Payload json.RawMessage }
+			if err := json.Unmarshal([]byte(c.in), &frame); err != nil || string(frame.Payload) != "null" && string(frame.Payload) != c.in[got.Payload.Start:got.Payload.End] {
+				t.Errorf("Payload = %v, want %s", got.Payload, frame.Payload)
+			}
+			got.Raw, got.Payload = nil, Part{}
 			if !eventsEqual(got, c.want) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}

@@ -1,6 +1,7 @@
 package wsframe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -47,10 +48,10 @@ type Reader struct {
 	src io.Reader
 	max int // the longest message
 
-	buf  []byte // of which buf[r:w] waits to be parsed
+	buf  []byte // of which buf[r:w] waits to be parsed; at first what was read ahead
 	r, w int
+	err  error            // of src; what buf has comes first
 	big  *[bigBuffer]byte // borrowed; nil while buf is small or longer than it
-	full bool             // the last Read had more to give, or so it seems
 
 	message byte   // opcode of a message whose fragments are coming; 0 if none
 	parts   []byte // those that have come
@@ -60,18 +61,12 @@ type Reader struct {
 // NewReader returns a Reader of src, of which ahead has been read already. A
 // message that is longer than limit is an *Error.
 func NewReader(src io.Reader, ahead []byte, limit int) *Reader {
-	r := &Reader{src: src, max: limit}
-	r.buf = r.small[:]
-	if len(ahead) > len(r.buf) {
-		r.buf = make([]byte, len(ahead))
-	}
-	r.w = copy(r.buf, ahead)
-	return r
+	return &Reader{src: src, max: limit, buf: bytes.Clone(ahead), w: len(ahead)}
 }
 
 // Next returns the next message or control frame: its opcode and payload, which
 // is valid until the next call. The end of the stream is io.EOF, or
-// io.ErrUnexpectedEOF within a frame or a message.
+// io.ErrUnexpectedEOF within a frame or a message. No call may follow an error.
 func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 	if r.message == 0 {
 		r.parts = nil
@@ -87,9 +82,7 @@ func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 		}
 		opcode, final := first&0x0f, first&Fin != 0
 		switch {
-		case opcode >= Close:
-			return opcode, payload, nil
-		case opcode != Continuation && final:
+		case opcode != Continuation && final: // control frames always are
 			return opcode, payload, nil
 		case opcode != Continuation:
 			r.message = opcode
@@ -106,7 +99,7 @@ func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 func (r *Reader) header() (first byte, n int, err error) {
 	head, err := r.peek(2)
 	if err != nil {
-		if r.message != 0 {
+		if r.message != 0 || r.r < r.w {
 			err = noEnd(err)
 		}
 		return 0, 0, err
@@ -143,7 +136,7 @@ func (r *Reader) header() (first byte, n int, err error) {
 			length = binary.BigEndian.Uint64(head[2:])
 		}
 	}
-	if opcode < Close && (length > uint64(r.max) || len(r.parts)+int(length) > r.max) {
+	if opcode < Close && length > uint64(r.max-len(r.parts)) {
 		return 0, 0, &Error{CloseTooBig, fmt.Sprintf("message of more than %d bytes", r.max)}
 	}
 	r.r += size
@@ -160,40 +153,42 @@ func (r *Reader) take(n int) ([]byte, error) {
 // peek returns the next n bytes and leaves them where they are.
 func (r *Reader) peek(n int) ([]byte, error) {
 	for empty := 0; r.w-r.r < n; {
+		switch {
+		case r.err != nil:
+			return nil, r.err
+		case empty == maxEmptyReads:
+			return nil, io.ErrNoProgress
+		}
 		r.room(n)
-		m, err := r.src.Read(r.buf[r.w:])
-		r.full = m == len(r.buf)-r.w
+		var m int
+		m, r.err = r.src.Read(r.buf[r.w:])
 		r.w += m
 		if empty++; m > 0 {
 			empty = 0
-		}
-		switch {
-		case err != nil && r.w-r.r < n:
-			return nil, err
-		case empty == maxEmptyReads:
-			return nil, io.ErrNoProgress
 		}
 	}
 	return r.buf[r.r : r.r+n], nil
 }
 
-// room makes room in buf for what is missing of n bytes.
+// room makes room in buf for some of what is missing of n bytes.
 func (r *Reader) room(n int) {
 	have := r.buf[r.r:r.w]
 	switch {
-	case len(have) == 0 && !r.full && n <= smallBuffer:
+	case len(have) == 0 && n <= smallBuffer:
 		r.shrink() // there is nothing to do but wait
-	case r.r+n <= len(r.buf) && r.w < len(r.buf):
+	case r.r+n <= len(r.buf):
 		return
-	case n <= len(r.buf) && (r.big != nil || !r.full):
-		copy(r.buf, have)
-	case r.big == nil && n <= bigBuffer:
+	case r.big == nil && len(have) < bigBuffer:
 		big := bigBuffers.Get().(*[bigBuffer]byte)
 		copy(big[:], have)
 		r.buf, r.big = big[:], big
+	case r.r > 0:
+		copy(r.buf, have)
+	case r.w < len(r.buf):
+		return
 	default:
 		// The length is the peer's word, so memory follows what has come.
-		longer := make([]byte, min(n, max(2*len(have), 2*bigBuffer)))
+		longer := make([]byte, min(n, 2*len(have)))
 		copy(longer, have)
 		r.shrink()
 		r.buf = longer

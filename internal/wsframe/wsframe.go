@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Opcodes. A frame has one in its first byte, with Fin in the last frame of a
@@ -88,7 +89,7 @@ func Read(r io.Reader) (Frame, error) {
 		return f, err
 	}
 	if f.Masked {
-		applyMask(f.Payload, mask)
+		xorMask(f.Payload, f.Payload, mask)
 	}
 	return f, nil
 }
@@ -124,19 +125,25 @@ func Append(b []byte, first byte, payload []byte) []byte {
 // AppendMasked appends a frame as clients send them. Nobody may foresee the mask
 // (RFC 6455 §5.3).
 func AppendMasked(b []byte, first byte, payload []byte, mask [4]byte) []byte {
+	b = slices.Grow(b, MaxHeader+len(payload))
 	b = append(appendHeader(b, first, maskBit, len(payload)), mask[:]...)
-	b = append(b, payload...)
-	applyMask(b[len(b)-len(payload):], mask)
+	n := len(b)
+	b = b[:n+len(payload)]
+	xorMask(b[n:], payload, mask)
 	return b
 }
 
-// applyMask masks b, or unmasks it.
-func applyMask(b []byte, mask [4]byte) {
-	var wide [256]byte // so that much goes at a time
-	for n := copy(wide[:], mask[:]); n < len(wide); n *= 2 {
-		copy(wide[n:], wide[:n])
+// xorMask makes dst what src is with the mask on it, or off it. They are the same
+// or do not overlap.
+func xorMask(dst, src []byte, mask [4]byte) {
+	var wide [256]byte // that much goes at a time; no more of it is made than is needed
+	word := uint64(binary.NativeEndian.Uint32(mask[:]))
+	word |= word << 32
+	for i := 0; i < min(len(src), len(wide)); i += 8 {
+		binary.NativeEndian.PutUint64(wide[i:], word)
 	}
-	for len(b) > 0 {
-		b = b[subtle.XORBytes(b, b, wide[:]):]
+	for len(src) > 0 {
+		n := subtle.XORBytes(dst, src, wide[:])
+		dst, src = dst[n:], src[n:]
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +87,35 @@ func TestMaskedFramesAreWhatServersRead(t *testing.T) {
 	}
 }
 
+// A sender puts frame after frame into one buffer, and may make several at once.
+func TestMaskedFramesAreAppended(t *testing.T) {
+	mask := [4]byte{1, 2, 3, 4}
+	sizes := slices.Clone(lengths)
+	for n := range 600 {
+		sizes = append(sizes, n)
+	}
+	for _, n := range sizes {
+		payload := noise(n)
+		want := make([]byte, n)
+		for i, b := range payload {
+			want[i] = b ^ mask[i%4]
+		}
+		fresh := wsframe.AppendMasked(nil, wsframe.Fin|wsframe.Binary, payload, mask)
+		if !bytes.Equal(fresh[len(fresh)-n:], want) || !bytes.Equal(fresh[len(fresh)-n-4:len(fresh)-n], mask[:]) {
+			t.Fatalf("%d bytes: not masked as RFC 6455 §5.3 says", n)
+		}
+		for _, b := range [][]byte{[]byte("before"), append(make([]byte, 0, 200_000), "before"...)} {
+			if got := wsframe.AppendMasked(b, wsframe.Fin|wsframe.Binary, payload, mask); !bytes.Equal(got, append([]byte("before"), fresh...)) {
+				t.Errorf("%d bytes are not appended", n)
+			}
+		}
+		buf := make([]byte, 0, n+wsframe.MaxHeader)
+		if allocs := testing.AllocsPerRun(10, func() { wsframe.AppendMasked(buf, wsframe.Fin|wsframe.Binary, payload, mask) }); allocs > 0 {
+			t.Errorf("%d bytes: %v allocations with room for the longest header", n, allocs)
+		}
+	}
+}
+
 func TestFramesOfEveryLengthAreRead(t *testing.T) {
 	for _, n := range lengths {
 		want := noise(n)
@@ -132,4 +163,18 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("% x is made again as % x", b, again)
 		}
 	})
+}
+
+// BenchmarkAppendMasked is the work of a sender before the system call: a ping, and
+// 20, 100 and 200 ms of audio.
+func BenchmarkAppendMasked(b *testing.B) {
+	for _, n := range []int{0, 640, 3200, 6400} {
+		b.Run(fmt.Sprintf("size=%d", n), func(b *testing.B) {
+			payload, frame, mask := noise(n), make([]byte, 0, n+wsframe.MaxHeader), [4]byte(noise(4))
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				frame = wsframe.AppendMasked(frame[:0], wsframe.Fin|wsframe.Binary, payload, mask)
+			}
+		})
+	}
 }
