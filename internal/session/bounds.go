@@ -66,11 +66,12 @@ func (c *bounds) startLocked(b bound) {
 	c.timer = time.AfterFunc(c.left(now), c.fire)
 }
 
-// startFirst is start unless a bound runs.
+// startFirst is start unless a bound runs. That of Start is over by then: Start may
+// return a moment before stopStart has been called.
 func (c *bounds) startFirst(b bound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.timer == nil {
+	if c.timer == nil || c.running.ofStart {
 		c.startLocked(b)
 	}
 }

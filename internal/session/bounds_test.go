@@ -112,6 +112,7 @@ func TestBounds(t *testing.T) {
 		{"of Start", []at{{0, starts(ofStart(10, errA))}}, "service of Start: A@10s"},
 		{"of Start, which may return", []at{{0, starts(ofStart(10, errA))}, {5, stopsStart}}, ""},
 		{"of another call, when Start may return", []at{{0, starts(seconds(10, errA))}, {5, stopsStart}}, "service: A@10s"},
+		{"after that of Start, which has not yet been stopped", []at{{0, starts(ofStart(10, errA))}, {5, startsFirst(seconds(10, errB))}, {6, stopsStart}}, "service: B@15s"},
 		{"after that of Start", []at{{0, starts(ofStart(10, errA))}, {5, starts(seconds(10, errB))}, {6, stopsStart}}, "service: B@15s"},
 
 		{"it stands still", []at{{0, starts(seconds(10, errA))}, {4, fills}, {60, drains}}, "service: A@1m6s"},
