@@ -446,7 +446,10 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 		}
 	}
 	const limit = 12 * time.Second // ten, and the grace
-	startLimit := limit
+	startLimit, stopLimit := limit, limit
+	if fix.params.Stop == "" {
+		stopLimit += 20 * time.Second // Stop is Wait, which ends with the synthesis
+	}
 	if fix.params.WaitDone {
 		startLimit += 20*time.Second + 10*time.Second // CompleteTimeout, and another attempt
 	}
@@ -465,7 +468,7 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 			n, _ := calls.next()
 			timed("SendBinary", time.Minute, func() { _ = s.Task().SendBinary(make([]byte, 100*int(n))) })
 		case 3:
-			timed("Stop", limit, func() { _ = s.Task().Stop(t.Context()) })
+			timed("Stop", stopLimit, func() { _ = s.Task().Stop(t.Context()) })
 		case 4:
 			s.Task().Shutdown()
 		case 5:
