@@ -2,13 +2,18 @@ package session
 
 import (
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wsframe"
 )
+
+// noDeadline never passes. Deadlines are counted from when a connection was opened.
+const noDeadline = time.Duration(math.MaxInt64)
 
 // closeTimeout bounds what is waited for when a connection is closed.
 const closeTimeout = time.Second
@@ -25,6 +30,7 @@ type conn struct {
 	socket       socket   // what frames go through; of who has the write lock
 	raw          net.Conn // what that stands on; closing it frees every call at once
 	writeTimeout time.Duration
+	opened       time.Time // what deadlines are counted from: that costs half of a time.Time
 	owner        atomic.Pointer[receiver]
 	reader       reader
 
@@ -46,9 +52,11 @@ type conn struct {
 // from it already.
 func newConn(through, raw net.Conn, ahead []byte, writeTimeout time.Duration) *conn {
 	c := &conn{
-		socket: socket{Conn: through}, raw: raw, writeTimeout: writeTimeout, writing: make(chan struct{}, 1), closed: make(chan struct{}),
+		socket: socket{Conn: through}, raw: raw, writeTimeout: writeTimeout, opened: time.Now(),
+		writing: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
-	_, c.socket.tcp = through.(*net.TCPConn)
+	c.socket.opened = c.opened
+	_, c.socket.resumes = through.(syscall.Conn)
 	c.reader = reader{conn: c, frames: wsframe.NewReader(through, ahead, readLimit), done: make(chan struct{}), code: -1}
 	c.controls.conn = c
 	return c
@@ -73,16 +81,16 @@ func (c *conn) startPings(p *pinger) {
 }
 
 // lock takes the write lock. It gives up when gone is closed or the deadline has
-// passed; a zero one never does.
-func (c *conn) lock(gone <-chan struct{}, deadline time.Time) error {
+// passed.
+func (c *conn) lock(gone <-chan struct{}, deadline time.Duration) error {
 	select {
 	case c.writing <- struct{}{}:
 		return nil
 	default:
 	}
 	var late <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
+	if deadline != noDeadline {
+		timer := time.NewTimer(deadline - c.age())
 		defer timer.Stop()
 		late = timer.C
 	}
@@ -113,18 +121,21 @@ func (c *conn) unlock() {
 	}
 }
 
+// age is the time since c was opened.
+func (c *conn) age() time.Duration { return time.Since(c.opened) }
+
 // writeDeadline is when a call that begins now has to have written.
-func (c *conn) writeDeadline() time.Time {
+func (c *conn) writeDeadline() time.Duration {
 	if c.writeTimeout < 0 {
-		return time.Time{}
+		return noDeadline
 	}
-	return time.Now().Add(c.writeTimeout)
+	return c.age() + c.writeTimeout
 }
 
 // shut takes the write lock for good. It reports false if it did not get it, or
 // has been called before.
 func (c *conn) shut(timeout time.Duration) bool {
-	return !c.closing.Swap(true) && c.lock(nil, time.Now().Add(timeout)) == nil
+	return !c.closing.Swap(true) && c.lock(nil, c.age()+timeout) == nil
 }
 
 // writeClose says goodbye, unless a message cannot be written to its end within
@@ -136,7 +147,7 @@ func (c *conn) writeClose(code int, timeout time.Duration) {
 	}
 	if c.shut(timeout) {
 		// The peer may be gone already, which is fine.
-		_ = c.write(wsframe.Close, payload, time.Now().Add(timeout))
+		_ = c.write(wsframe.Close, payload, c.age()+timeout)
 	}
 }
 

@@ -114,7 +114,7 @@ func (r *delivering) part(c *conn) {
 		return
 	}
 	k := r.parking.Load()
-	if k != nil && r.outcome.handOn() && c.lock(nil, time.Now().Add(closeTimeout)) == nil {
+	if k != nil && r.outcome.handOn() && c.lock(nil, c.age()+closeTimeout) == nil {
 		c.unlock() // whoever was sending has seen the end
 		r.kept = r.p.Pool.put(k)
 	}

@@ -25,7 +25,7 @@ var frames = sync.Pool{New: func() any {
 
 // write writes a message in one frame. The caller has the write lock. It returns
 // ErrWriteTimeout if the deadline has passed, and errClosing if nothing may follow.
-func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
+func (c *conn) write(opcode byte, data []byte, deadline time.Duration) error {
 	if c.closing.Load() && opcode != wsframe.Close {
 		return errClosing
 	}
@@ -39,31 +39,40 @@ func (c *conn) write(opcode byte, data []byte, deadline time.Time) error {
 		c.torn.Store(true)
 	}
 	// Before the deadline it is the system's patience that has ended.
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && !deadline.IsZero() && !time.Now().Before(deadline) {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && c.age() >= deadline {
 		return ErrWriteTimeout
 	}
 	return err
 }
 
 // socket is what frames are written to. Setting a deadline costs a fifth of all that
-// is ours in that, so on TCP, which can go on after one has passed, it is moved only
-// when it is more than a slack too early.
+// is ours in that, so on a socket of the system, which can go on after one has passed
+// (TLS cannot), it is moved only when it is more than a slack too early.
 type socket struct {
 	net.Conn
-	tcp bool
-	by  time.Time // the deadline that is set
+	resumes bool
+	opened  time.Time     // what deadlines are counted from
+	by      time.Duration // the deadline that is set; zero before the first
 }
 
-func (s *socket) write(b []byte, deadline time.Time, slack time.Duration) error {
-	if !s.tcp || s.by.IsZero() || deadline.Before(s.by) || deadline.Sub(s.by) > slack {
-		s.by = deadline
-		_ = s.SetWriteDeadline(deadline) // an error shows in Write
+func (s *socket) write(b []byte, deadline, slack time.Duration) error {
+	if !s.resumes || s.by == 0 || deadline < s.by || deadline-s.by > slack {
+		s.set(deadline)
 	}
 	n, err := s.Write(b)
 	if err != nil && s.by != deadline && errors.Is(err, os.ErrDeadlineExceeded) {
-		s.by = deadline
-		_ = s.SetWriteDeadline(deadline)
+		s.set(deadline)
 		_, err = s.Write(b[n:])
 	}
 	return err
+}
+
+// set sets the deadline. An error shows in Write.
+func (s *socket) set(deadline time.Duration) {
+	s.by = deadline
+	if deadline == noDeadline {
+		_ = s.SetWriteDeadline(time.Time{})
+		return
+	}
+	_ = s.SetWriteDeadline(s.opened.Add(deadline))
 }

@@ -38,15 +38,15 @@ func TestAMessageIsOneMaskedFrame(t *testing.T) {
 		for _, opcode := range []byte{wsframe.Text, wsframe.Binary, wsframe.Ping} {
 			w := &tray{}
 			data := bytes.Repeat([]byte{7}, n)
-			deadline := time.Now().Add(time.Minute)
-			if err := trayConn(w).write(opcode, data, deadline); err != nil {
+			c := trayConn(w)
+			if err := c.write(opcode, data, time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			f, err := wsframe.Read(&w.got)
 			if err != nil || f.First != wsframe.Fin|opcode || !f.Masked || !bytes.Equal(f.Payload, data) || w.got.Len() != 0 {
 				t.Errorf("%d bytes: %v, first %x, masked %v, %d bytes, %d more", n, err, f.First, f.Masked, len(f.Payload), w.got.Len())
 			}
-			if !w.deadline.Equal(deadline) {
+			if !w.deadline.Equal(c.opened.Add(time.Minute)) {
 				t.Errorf("deadline %v", w.deadline)
 			}
 			if !bytes.Equal(data, bytes.Repeat([]byte{7}, n)) {
@@ -61,7 +61,7 @@ func TestMasksDiffer(t *testing.T) {
 	c := trayConn(w)
 	seen := map[string]bool{}
 	for range 100 {
-		if err := c.write(wsframe.Binary, []byte{0, 0, 0, 0}, time.Time{}); err != nil {
+		if err := c.write(wsframe.Binary, []byte{0, 0, 0, 0}, noDeadline); err != nil {
 			t.Fatal(err)
 		}
 		seen[string(w.got.Next(10)[2:6])] = true
@@ -84,18 +84,14 @@ func TestWhatAFailedWriteReturns(t *testing.T) {
 		{"at the deadline", os.ErrDeadlineExceeded, time.Second, time.Second, ErrWriteTimeout},
 		{"after the deadline", os.ErrDeadlineExceeded, 2 * time.Second, time.Second, ErrWriteTimeout},
 		{"before the deadline", os.ErrDeadlineExceeded, time.Second, time.Minute, os.ErrDeadlineExceeded},
-		{"without a deadline", os.ErrDeadlineExceeded, time.Second, 0, os.ErrDeadlineExceeded},
+		{"without a deadline", os.ErrDeadlineExceeded, time.Second, noDeadline, os.ErrDeadlineExceeded},
 		{"another error", broken, 2 * time.Second, time.Second, broken},
 		{"another error of the network", &net.OpError{Op: "write", Err: io.ErrClosedPipe}, 2 * time.Second, time.Second, io.ErrClosedPipe},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &tray{err: c.err, takes: c.takes}
-				var deadline time.Time
-				if c.deadline > 0 {
-					deadline = time.Now().Add(c.deadline)
-				}
-				err := trayConn(w).write(wsframe.Text, nil, deadline)
+				err := trayConn(w).write(wsframe.Text, nil, c.deadline)
 				if !errors.Is(err, c.want) || (err == ErrWriteTimeout) != (c.want == ErrWriteTimeout) {
 					t.Errorf("write = %v", err)
 				}
@@ -107,7 +103,7 @@ func TestWhatAFailedWriteReturns(t *testing.T) {
 func TestWriteEndsAtItsDeadline(t *testing.T) {
 	inLine(t, time.Second, func(t *testing.T, l *line) {
 		begin := time.Now()
-		err := l.write(wsframe.Text, make([]byte, 1000), begin.Add(3*time.Second))
+		err := l.write(wsframe.Text, make([]byte, 1000), 3*time.Second)
 		if took := time.Since(begin); err != ErrWriteTimeout || took != 3*time.Second {
 			t.Errorf("write = %v after %v", err, took)
 		}
@@ -118,7 +114,7 @@ func TestWriteEndsAtItsDeadline(t *testing.T) {
 func TestTheBuffersOfFramesStaySmall(t *testing.T) {
 	c := trayConn(&tray{})
 	for range 3 {
-		if err := c.write(wsframe.Text, make([]byte, 1<<17), time.Time{}); err != nil {
+		if err := c.write(wsframe.Text, make([]byte, 1<<17), noDeadline); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +132,7 @@ func TestFramesOfAudioNeedNoBuffer(t *testing.T) {
 	w := c.socket.Conn.(*tray)
 	allocs := testing.AllocsPerRun(100, func() {
 		w.got.Reset()
-		if err := c.write(wsframe.Binary, data, time.Time{}); err != nil {
+		if err := c.write(wsframe.Binary, data, noDeadline); err != nil {
 			t.Error(err)
 		}
 	})

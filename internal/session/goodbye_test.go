@@ -18,11 +18,11 @@ func TestAGoodbyeIsWrittenOnceAndIsTheLast(t *testing.T) {
 			l.writeClose(wsframe.CloseProtocol, time.Second)
 			expect(t, l.told, want)
 			for _, opcode := range []byte{wsframe.Text, wsframe.Binary, wsframe.Ping, wsframe.Pong} {
-				if err := l.write(opcode, nil, time.Time{}); err != errClosing {
+				if err := l.write(opcode, nil, noDeadline); err != errClosing {
 					t.Errorf("write(%x) = %v after it", opcode, err)
 				}
 			}
-			if err := l.lock(nil, time.Now().Add(time.Hour)); err != ErrWriteTimeout {
+			if err := l.lock(nil, l.age()+time.Hour); err != ErrWriteTimeout {
 				t.Errorf("the lock is free after it: %v", err)
 			}
 			expect(t, l.told, want)
@@ -188,7 +188,7 @@ func TestAbort(t *testing.T) {
 		l.serve()
 		writes := newDiary()
 		go func() {
-			err := l.write(wsframe.Binary, []byte("x"), time.Time{})
+			err := l.write(wsframe.Binary, []byte("x"), noDeadline)
 			writes.now("%v", err)
 		}()
 		time.Sleep(time.Second)

@@ -41,11 +41,11 @@ func TestOneWritesAtATime(t *testing.T) {
 		for range 4 {
 			senders.Go(func() {
 				for range 200 {
-					if err := c.lock(nil, time.Time{}); err != nil {
+					if err := c.lock(nil, noDeadline); err != nil {
 						t.Error(err)
 						return
 					}
-					if err := c.write(wsframe.Binary, []byte("x"), time.Time{}); err != nil && !errors.Is(err, errClosing) {
+					if err := c.write(wsframe.Binary, []byte("x"), noDeadline); err != nil && !errors.Is(err, errClosing) {
 						t.Error(err)
 					}
 					c.unlock()
@@ -58,7 +58,7 @@ func TestOneWritesAtATime(t *testing.T) {
 			}
 		})
 		senders.Wait()
-		if err := c.lock(nil, time.Now().Add(time.Minute)); err != nil { // what a pong began has ended
+		if err := c.lock(nil, c.age()+time.Minute); err != nil { // what a pong began has ended
 			t.Fatal(err)
 		}
 		c.unlock()

@@ -41,9 +41,9 @@ func TestTheWriteLock(t *testing.T) {
 					time.AfterFunc(c.gone, func() { close(gone) })
 				}
 				begin := time.Now()
-				deadline := begin.Add(c.bound)
+				deadline := l.age() + c.bound
 				if c.bound < 0 {
-					deadline = time.Time{}
+					deadline = noDeadline
 				}
 				if err := l.lock(gone, deadline); err != c.want || time.Since(begin) != c.after {
 					t.Errorf("lock = %v after %v", err, time.Since(begin))
@@ -63,13 +63,13 @@ func TestTheWriteLockGoesToWhoWaits(t *testing.T) {
 		l.take()
 		order := newDiary()
 		go func() {
-			_ = l.lock(nil, time.Time{})
+			_ = l.lock(nil, noDeadline)
 			order.note("waited")
 			l.unlock()
 		}()
 		synctest.Wait()
 		l.unlock()
-		_ = l.lock(nil, time.Time{})
+		_ = l.lock(nil, noDeadline)
 		order.note("back")
 		expect(t, order, "waited back")
 	})
@@ -77,10 +77,10 @@ func TestTheWriteLockGoesToWhoWaits(t *testing.T) {
 
 func TestWhenACallHasToHaveWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for timeout, want := range map[time.Duration]time.Time{
-			-1: {}, 0: time.Now(), time.Second: time.Now().Add(time.Second),
-		} {
-			if got := (&conn{writeTimeout: timeout}).writeDeadline(); !got.Equal(want) {
+		opened := time.Now()
+		time.Sleep(time.Minute)
+		for timeout, want := range map[time.Duration]time.Duration{-1: noDeadline, 0: time.Minute, time.Second: time.Minute + time.Second} {
+			if got := (&conn{writeTimeout: timeout, opened: opened}).writeDeadline(); got != want {
 				t.Errorf("%v: %v, want %v", timeout, got, want)
 			}
 		}

@@ -80,7 +80,7 @@ type sending struct {
 	a        *attempt
 	conn     *conn // nil if there is no lock
 	stop     bool  // it sends the stop directive
-	deadline time.Time
+	deadline time.Duration
 	start    time.Time // of the message that is being written; zero without hooks
 	written  []Message // the hooks are told when the lock has been given back, since they may send
 	failed   error     // of the write

@@ -1,0 +1,425 @@
+//go:build unix
+
+package bench
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	official "github.com/aliyun/alibabacloud-nls-go-sdk"
+	"github.com/gorilla/websocket"
+
+	"github.com/nlsgo/nls"
+)
+
+// The clients that are compared. The floor is bare gorilla by hand, as one would
+// write it who needs nothing else.
+const (
+	floor    = "gorilla"
+	ours     = "nls"
+	theirs   = "official"
+	mega     = 1e6
+	unlikely = "0123456789abcdef0123456789abcdef" // a task id
+)
+
+// measure does a fixed amount of work and returns a value for each row of its group.
+type measure func() []float64
+
+// group is work that several rows of the table are read from.
+type group struct {
+	name    string
+	clients map[string]func(t testing.TB) measure
+	rows    []row
+}
+
+// row is a line of the table.
+type row struct {
+	what string
+	unit string
+	more bool    // is better
+	goal float64 // of ours, as a multiple of the floor's; 0 if there is none
+}
+
+var groups = []group{
+	{
+		"Synthesis", map[string]func(testing.TB) measure{floor: synthesisOfGorilla, ours: synthesisOfNLS, theirs: synthesisOfOfficial},
+		[]row{
+			{"synthesis to callbacks, frames of 8,000 bytes that may be kept", "MB/s", true, 0.85},
+			{"the same, CPU", "ms/100 MB", false, 1.25},
+		},
+	},
+	{
+		"SynthesisToWriter", map[string]func(testing.TB) measure{floor: synthesisOfGorilla, ours: synthesisToWriter},
+		[]row{
+			{"synthesis to a writer (Client.Synthesize)", "MB/s", true, 1.25},
+			{"the same, CPU", "ms/100 MB", false, 0},
+		},
+	},
+	{
+		"Partial", map[string]func(testing.TB) measure{floor: partialOfGorilla, ours: partialOfNLS, theirs: partialOfOfficial},
+		[]row{{"a partial result on real sockets, CPU", "µs", false, 1.25}},
+	},
+	{
+		"PartialInMemory", map[string]func(testing.TB) measure{floor: memoryOfGorilla, ours: memoryOfNLS},
+		[]row{{"a partial result in memory, user time", "µs", false, 1.8}},
+	},
+	{
+		"SendAudio", map[string]func(testing.TB) measure{floor: sendOfGorilla, ours: sendOfNLS},
+		[]row{{"SendAudio of 640 bytes without the system call", "ns", false, 0.8}},
+	},
+	{
+		"ShortSession", map[string]func(testing.TB) measure{floor: shortOfGorilla, ours: shortOfNLS},
+		[]row{
+			{"Stop to its return, p50", "µs", false, 1.2},
+			{"a session of a second of audio, CPU", "µs", false, 1.1},
+		},
+	},
+}
+
+// speech is how much audio a round of synthesis has: 100 MB.
+const speech = 12500
+
+// timed runs f and returns its wall-clock time and its CPU time.
+func timed(t testing.TB, f func()) (wall, cpu time.Duration) {
+	before, begin := cpuTime(t), time.Now()
+	f()
+	return time.Since(begin), cpuTime(t) - before
+}
+
+// throughput is MB a second, and milliseconds of CPU for 100 MB.
+func throughput(t testing.TB, f func()) []float64 {
+	wall, cpu := timed(t, f)
+	const bytes = speech * audioFrame
+	return []float64{bytes / mega / wall.Seconds(), cpu.Seconds() * 1e3 * (100 * mega / bytes)}
+}
+
+func clientOf(t testing.TB, cfg nls.Config) *nls.Client {
+	c, err := nls.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (p peer) config() nls.Config {
+	return nls.Config{URL: p.URL, AppKey: p.AppKey, Token: p.Token, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+}
+
+// gorillaDialer is the dialler of the floor: pooled buffers for writing, gorilla's
+// own 4 KiB for reading.
+func gorillaDialer() *websocket.Dialer {
+	return &websocket.Dialer{WriteBufferSize: 16 << 10, WriteBufferPool: new(sync.Pool), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+}
+
+func dialGorilla(t testing.TB, d *websocket.Dialer, url string, p peer) *websocket.Conn {
+	c, _, err := d.Dial(url, http.Header{"X-NLS-Token": {p.Token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// directive is a directive as one writes it by hand.
+func directive(p peer, namespace, name, payload string) []byte {
+	return []byte(`{"header":{"appkey":"` + p.AppKey + `","message_id":"` + unlikely + `","task_id":"` + unlikely +
+		`","namespace":"` + namespace + `","name":"` + name + `"},"payload":` + payload + `}`)
+}
+
+func write(t testing.TB, c *websocket.Conn, opcode int, data []byte) {
+	if err := c.WriteMessage(opcode, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, c *websocket.Conn) (opcode int, data []byte) {
+	opcode, data, err := c.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opcode, data
+}
+
+func startTranscriptionByHand(t testing.TB, c *websocket.Conn, p peer) {
+	write(t, c, websocket.TextMessage, directive(p, "SpeechTranscriber", "StartTranscription", `{"format":"pcm","sample_rate":16000}`))
+	read(t, c)
+}
+
+// Synthesis.
+
+func synthesisOfGorilla(t testing.TB) measure {
+	p, d := startPeer(t), gorillaDialer()
+	return func() []float64 {
+		return throughput(t, func() {
+			c := dialGorilla(t, d, p.URL, p)
+			defer c.Close()
+			write(t, c, websocket.TextMessage, directive(p, "SpeechSynthesizer", "StartSynthesis", `{"text":"`+strconv.Itoa(speech)+`"}`))
+			n := 0
+			for {
+				opcode, data := read(t, c)
+				if opcode == websocket.TextMessage {
+					break
+				}
+				kept = data
+				n += len(data)
+			}
+			whole(t, n)
+		})
+	}
+}
+
+var kept []byte
+
+func whole(t testing.TB, n int) {
+	if n != speech*audioFrame {
+		t.Fatalf("%d bytes of audio", n)
+	}
+}
+
+func synthesisOfNLS(t testing.TB) measure {
+	p := startPeer(t)
+	client := clientOf(t, p.config())
+	return func() []float64 {
+		return throughput(t, func() {
+			n := 0
+			tts := client.NewSynthesizer(nls.SynthesizerHandlers{OnData: func(e nls.AudioEvent) {
+				kept = e.Data
+				n += len(e.Data)
+			}})
+			if err := tts.Start(context.Background(), nls.SynthesisParams{Text: strconv.Itoa(speech)}); err != nil {
+				t.Fatal(err)
+			}
+			<-tts.Done()
+			whole(t, n)
+		})
+	}
+}
+
+func synthesisToWriter(t testing.TB) measure {
+	p := startPeer(t)
+	client := clientOf(t, p.config())
+	return func() []float64 {
+		return throughput(t, func() {
+			var w counter
+			if err := client.Synthesize(context.Background(), &w, nls.SynthesisParams{Text: strconv.Itoa(speech)}); err != nil {
+				t.Fatal(err)
+			}
+			whole(t, int(w))
+		})
+	}
+}
+
+// counter is a Writer that counts.
+type counter int
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}
+
+func synthesisOfOfficial(t testing.TB) measure {
+	p := startPeer(t)
+	cfg := official.NewConnectionConfigWithToken(p.URL, p.AppKey, p.Token)
+	log := official.NewNlsLogger(io.Discard, "", 0)
+	return func() []float64 {
+		return throughput(t, func() {
+			n, over := 0, make(chan struct{})
+			tts, err := official.NewSpeechSynthesis(cfg, log, false,
+				func(text string, _ any) { panic(text) },
+				func(data []byte, _ any) { kept = data; n += len(data) }, nil,
+				func(string, any) { close(over) }, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tts.Start(strconv.Itoa(speech), official.DefaultSpeechSynthesisParam(), nil); err != nil {
+				t.Fatal(err)
+			}
+			<-over
+			tts.Shutdown()
+			whole(t, n)
+		})
+	}
+}
+
+// Partial results.
+
+// results is how many partial results a round has.
+const results = 2000
+
+func ask(n int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(n)) }
+
+// eachOf is the CPU time of f for each of n, in microseconds.
+func eachOf(t testing.TB, n int, f func()) []float64 {
+	_, cpu := timed(t, f)
+	return []float64{float64(cpu.Nanoseconds()) / 1e3 / float64(n)}
+}
+
+// result is a partial result as one declares it who needs no more.
+type result struct {
+	Header struct {
+		Namespace  string `json:"namespace"`
+		Name       string `json:"name"`
+		Status     int    `json:"status"`
+		MessageID  string `json:"message_id"`
+		TaskID     string `json:"task_id"`
+		StatusText string `json:"status_text"`
+	} `json:"header"`
+	Payload struct {
+		Index      int     `json:"index"`
+		Time       int     `json:"time"`
+		Result     string  `json:"result"`
+		Confidence float64 `json:"confidence"`
+		Words      []struct {
+			Text  string `json:"text"`
+			Start int    `json:"startTime"`
+			End   int    `json:"endTime"`
+		} `json:"words"`
+	} `json:"payload"`
+}
+
+// readResults reads n partial results by hand.
+func readResults(t testing.TB, c *websocket.Conn, n int) {
+	for range n {
+		_, data := read(t, c)
+		var r result
+		if err := json.Unmarshal(data, &r); err != nil || r.Payload.Result == "" {
+			t.Fatalf("%v: %s", err, data)
+		}
+	}
+}
+
+func partialOfGorilla(t testing.TB) measure {
+	p := startPeer(t)
+	c := dialGorilla(t, gorillaDialer(), p.URL, p)
+	t.Cleanup(func() { c.Close() })
+	startTranscriptionByHand(t, c, p)
+	return func() []float64 {
+		return eachOf(t, results, func() {
+			write(t, c, websocket.BinaryMessage, ask(results))
+			readResults(t, c, results+1) // and the sentence after them
+		})
+	}
+}
+
+func partialOfNLS(t testing.TB) measure {
+	over, got := make(chan struct{}), 0
+	tr := clientOf(t, startPeer(t).config()).NewTranscriber(nls.TranscriberHandlers{
+		OnResultChanged: func(s *nls.Sentence) { got += min(1, len(s.Text)) },
+		OnSentenceEnd:   func(s *nls.Sentence) { over <- struct{}{} },
+	})
+	if err := tr.Start(context.Background(), nls.TranscriptionParams{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tr.Shutdown)
+	return func() []float64 {
+		return eachOf(t, results, func() {
+			got = 0
+			if err := tr.SendAudio(ask(results)); err != nil {
+				t.Fatal(err)
+			}
+			<-over
+			if got != results {
+				t.Fatalf("%d results", got)
+			}
+		})
+	}
+}
+
+func partialOfOfficial(t testing.TB) measure {
+	p := startPeer(t)
+	started, over := make(chan struct{}), make(chan struct{})
+	ignore := func(string, any) {}
+	tr, err := official.NewSpeechTranscription(official.NewConnectionConfigWithToken(p.URL, p.AppKey, p.Token), official.NewNlsLogger(io.Discard, "", 0),
+		func(text string, _ any) { panic(text) }, func(string, any) { close(started) }, ignore,
+		func(string, any) { over <- struct{}{} },
+		func(text string, _ any) {
+			var r result // which is the caller's to decode
+			if err := json.Unmarshal([]byte(text), &r); err != nil {
+				panic(err)
+			}
+		}, ignore, func(any) {}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Start(official.DefaultSpeechTranscriptionParam(), nil); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	t.Cleanup(tr.Shutdown)
+	return func() []float64 {
+		return eachOf(t, results, func() {
+			if err := tr.SendAudioData(ask(results)); err != nil {
+				t.Fatal(err)
+			}
+			<-over
+		})
+	}
+}
+
+// Short sessions.
+
+// sessions is how many a round has.
+const sessions = 300
+
+func shortSessions(t testing.TB, one func(second []byte) (stop time.Duration)) []float64 {
+	second := make([]byte, 3200)
+	var stops []float64
+	_, cpu := timed(t, func() {
+		for range sessions {
+			stops = append(stops, float64(one(second).Nanoseconds())/1e3)
+		}
+	})
+	return []float64{median(stops), float64(cpu.Microseconds()) / sessions}
+}
+
+func shortOfGorilla(t testing.TB) measure {
+	p, d := startPeer(t), gorillaDialer()
+	return func() []float64 {
+		return shortSessions(t, func(chunk []byte) time.Duration {
+			c := dialGorilla(t, d, p.URL, p)
+			defer c.Close()
+			startTranscriptionByHand(t, c, p)
+			for range 10 {
+				write(t, c, websocket.BinaryMessage, chunk)
+			}
+			begin := time.Now()
+			write(t, c, websocket.TextMessage, directive(p, "SpeechTranscriber", "StopTranscription", `{}`))
+			_, data := read(t, c)
+			var r result
+			if err := json.Unmarshal(data, &r); err != nil || r.Header.Name != "TranscriptionCompleted" {
+				t.Fatalf("%v: %s", err, data)
+			}
+			write(t, c, websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
+			return time.Since(begin)
+		})
+	}
+}
+
+func shortOfNLS(t testing.TB) measure {
+	client := clientOf(t, startPeer(t).config())
+	return func() []float64 {
+		return shortSessions(t, func(chunk []byte) time.Duration {
+			tr := client.NewTranscriber(nls.TranscriberHandlers{OnCompleted: func(*nls.Event) {}})
+			if err := tr.Start(context.Background(), nls.TranscriptionParams{}); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				if err := tr.SendAudio(chunk); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begin := time.Now()
+			if err := tr.Stop(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(begin)
+		})
+	}
+}
