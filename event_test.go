@@ -96,7 +96,7 @@ func heap() int64 {
 }
 
 func sentenceOf(payload string) *Sentence {
-	s, _ := newSentence(eventOf("SentenceEnd", payload))
+	s := newSentence(eventOf("SentenceEnd", payload), nil)
 	return s
 }
 
@@ -120,7 +120,7 @@ func TestWhatTheServiceDocumentsHasAField(t *testing.T) {
 		"status":51040104,"gender":"female","begin_time":880,"fixed_result":"今天","unfixed_result":"下午有雨。",
 		"stash_result":{"sentenceId":2,"beginTime":2520,"text":"明天","fixedText":"明","unfixedText":"天","currentTime":2600,"words":[{"text":"明天","startTime":2530,"endTime":2590}]},
 		"audio_extra_info":"","sentence_id":"a3b4","gender_score":0.75,"emo_tag":"positive","emo_confidence":0.5}`)
-	got, _ := newSentence(e)
+	got := newSentence(e, nil)
 	want := &Sentence{
 		Event: e, ID: "a3b4", Index: 1, Begin: 880 * msec, Time: 2520 * msec, Text: "今天下午有雨。", Confidence: 0.872,
 		Words: []Word{{"今天", 900 * msec, 1180 * msec}}, FixedText: "今天", UnfixedText: "下午有雨。",
@@ -337,7 +337,7 @@ func TestAnEventPrintsAsItsMessageWithoutTheToken(t *testing.T) {
 		Redacted: text,
 	}
 	e := newEvent(core, nil)
-	sentence, _ := newSentence(e)
+	sentence := newSentence(e, nil)
 	failed := explain("task", &session.TaskFailed{Event: core})
 	check := func(v any) (got string) {
 		got = printed(v)

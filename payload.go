@@ -2,6 +2,7 @@ package nls
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -164,9 +165,20 @@ func jsonObject(m map[string]any) map[string]any {
 	return m
 }
 
-// decodePayload decodes what it can of e's payload into v. Fields of an
-// unexpected type stay zero: the event still has its Raw form.
-func decodePayload(e *Event, v any) { _ = e.Payload(v) }
+// A payload is declared as it is documented, with Go's own types, and once more with
+// those of package wire, which take what services send in their place.
+type payload[T any] interface{ of(*Event) T }
+
+// decodePayload decodes what it can of e's payload. Fields of a type that makes no
+// sense stay as they are: the event still has its Raw form.
+func decodePayload[T any](e *Event, strict payload[T], lenient func() payload[T]) T {
+	p := strict
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](e.Payload(p)); ok { // rare, and worth twice the time then
+		p = lenient()
+		_ = e.Payload(p)
+	}
+	return p.of(e)
+}
 
 // elementBudget bounds how many elements of the lists in e are decoded: as many as
 // fit into it with a text of a letter. Without a bound a message full of {} takes

@@ -32,13 +32,13 @@ func FuzzPayload(f *testing.F) {
 		e := Event{Name: "x", TaskID: "y", Raw: bytes.Clone(raw)}
 
 		result, meta := newRecognitionResult(e), newMetaInfo(e)
-		sentence, _ := newSentence(e)
+		sentence := newSentence(e, nil)
 		for _, got := range []Event{result.Event, sentence.Event, meta.Event} {
 			if !reflect.DeepEqual(got, Event{Name: "x", TaskID: "y", Raw: raw}) {
 				t.Errorf("the event has become %+v", got)
 			}
 		}
-		if again, _ := newSentence(e); !reflect.DeepEqual(again, sentence) {
+		if again := newSentence(e, nil); !reflect.DeepEqual(again, sentence) {
 			t.Errorf("%+v, then %+v", sentence, again)
 		}
 		if again := newMetaInfo(e); !reflect.DeepEqual(again, meta) {

@@ -150,17 +150,24 @@ func (h *RecognizerHandlers) typed(e Event) {
 	}
 }
 
+// recognitionPayload is what is read of a payload with a result.
+type recognitionPayload[S ~string, I ~int64, F ~float64] struct {
+	Result            S `json:"result"`
+	Duration          I `json:"duration"`
+	Confidence        F `json:"confidence"`
+	Emotion           S `json:"emo_tag"`
+	EmotionConfidence F `json:"emo_confidence"`
+}
+
 func newRecognitionResult(e Event) *RecognitionResult {
-	var p struct {
-		Result            wire.Text  `json:"result"`
-		Duration          wire.Int   `json:"duration"`
-		Confidence        wire.Float `json:"confidence"`
-		Emotion           wire.Text  `json:"emo_tag"`
-		EmotionConfidence wire.Float `json:"emo_confidence"`
-	}
-	decodePayload(&e, &p)
+	return decodePayload(&e, new(recognitionPayload[string, int64, float64]), func() payload[*RecognitionResult] {
+		return new(recognitionPayload[wire.Text, wire.Int, wire.Float])
+	})
+}
+
+func (p *recognitionPayload[S, I, F]) of(e *Event) *RecognitionResult {
 	return &RecognitionResult{
-		Event: e, Text: string(p.Result), Duration: p.Duration.Milliseconds(), Confidence: float64(p.Confidence),
+		Event: *e, Text: string(p.Result), Duration: wire.Int(p.Duration).Milliseconds(), Confidence: float64(p.Confidence),
 		Emotion: string(p.Emotion), EmotionConfidence: float64(p.EmotionConfidence),
 	}
 }

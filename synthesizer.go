@@ -199,7 +199,7 @@ func newMetaInfo(e Event) *MetaInfo {
 		Index     wire.Int        `json:"index"`
 		Subtitles json.RawMessage `json:"subtitles"`
 	}
-	decodePayload(&e, &p)
+	_ = e.Payload(&p) // its lists are most of it, and decoded element by element
 	type subtitle struct {
 		Text       wire.Text       `json:"text"`
 		Begin      wire.Int        `json:"begin_time"`

@@ -188,32 +188,21 @@ func (h *TranscriberHandlers) typed() func(Event) {
 	// Where the sentences that have not ended began, which some events do not say.
 	// There are one or two of them.
 	begins := make(map[int]time.Duration)
-	sentence := func(e Event) *Sentence {
-		s, known := newSentence(e)
-		switch {
-		case known:
-		case e.Name == "SentenceBegin":
-			s.Begin = s.Time
-		default:
-			s.Begin = begins[s.Index]
-		}
-		return s
-	}
 	return func(e Event) {
 		switch e.Name {
 		case "TranscriptionStarted":
 			call(h.OnStart, &e)
 		case "SentenceBegin":
-			s := sentence(e)
+			s := newSentence(e, begins)
 			if len(begins) > 100 { // they do not end
 				clear(begins)
 			}
 			begins[s.Index] = s.Begin
 			call(h.OnSentenceBegin, s)
 		case "TranscriptionResultChanged":
-			call(h.OnResultChanged, sentence(e))
+			call(h.OnResultChanged, newSentence(e, begins))
 		case "SentenceEnd":
-			s := sentence(e)
+			s := newSentence(e, begins)
 			s.Final = true
 			delete(begins, s.Index)
 			call(h.OnSentenceEnd, s)
@@ -223,57 +212,72 @@ func (h *TranscriberHandlers) typed() func(Event) {
 	}
 }
 
-// newSentence decodes e. known says whether e has its own word on where the
-// sentence began.
-func newSentence(e Event) (s *Sentence, known bool) {
-	var p struct {
-		ID                wire.Text       `json:"sentence_id"`
-		Index             wire.Int        `json:"index"`
-		Begin             wire.Int        `json:"begin_time"`
-		Time              wire.Int        `json:"time"`
-		Result            wire.Text       `json:"result"`
-		Fixed             wire.Text       `json:"fixed_result"`
-		Unfixed           wire.Text       `json:"unfixed_result"`
-		Confidence        wire.Float      `json:"confidence"`
-		Status            wire.Int        `json:"status"`
-		Words             json.RawMessage `json:"words"`
-		Emotion           wire.Text       `json:"emo_tag"`
-		EmotionConfidence wire.Float      `json:"emo_confidence"`
-		Gender            wire.Text       `json:"gender"`
-		GenderScore       wire.Float      `json:"gender_score"`
-		Stash             struct {
-			Index   wire.Int        `json:"sentenceId"`
-			Begin   wire.Int        `json:"beginTime"`
-			Now     wire.Int        `json:"currentTime"`
-			Text    wire.Text       `json:"text"`
-			Words   json.RawMessage `json:"words"`
-			Fixed   wire.Text       `json:"fixedText"`
-			Unfixed wire.Text       `json:"unfixedText"`
-		} `json:"stash_result"`
-	}
-	const unknown = math.MinInt64
-	p.Begin = unknown
-	decodePayload(&e, &p)
-	budget := elementBudget(&e)
-	s = &Sentence{
-		Event: e, ID: string(p.ID), Index: p.Index.Int(), Time: p.Time.Milliseconds(),
+// sentencePayload is what is read of a payload that tells of a sentence.
+type sentencePayload[S ~string, I ~int64, F ~float64] struct {
+	ID                S               `json:"sentence_id"`
+	Index             I               `json:"index"`
+	Begin             I               `json:"begin_time"` // not in every event
+	Time              I               `json:"time"`
+	Result            S               `json:"result"`
+	Fixed             S               `json:"fixed_result"`
+	Unfixed           S               `json:"unfixed_result"`
+	Confidence        F               `json:"confidence"`
+	Status            I               `json:"status"`
+	Words             json.RawMessage `json:"words"`
+	Emotion           S               `json:"emo_tag"`
+	EmotionConfidence F               `json:"emo_confidence"`
+	Gender            S               `json:"gender"`
+	GenderScore       F               `json:"gender_score"`
+	Stash             struct {
+		Index   I               `json:"sentenceId"`
+		Begin   I               `json:"beginTime"`
+		Now     I               `json:"currentTime"`
+		Text    S               `json:"text"`
+		Words   json.RawMessage `json:"words"`
+		Fixed   S               `json:"fixedText"`
+		Unfixed S               `json:"unfixedText"`
+	} `json:"stash_result"`
+
+	begins map[int]time.Duration // where sentences began
+}
+
+func newSentencePayload[S ~string, I ~int64, F ~float64](begins map[int]time.Duration) payload[*Sentence] {
+	return &sentencePayload[S, I, F]{Begin: math.MinInt64, begins: begins}
+}
+
+// newSentence decodes e. begins has where sentences began whose events may not say.
+func newSentence(e Event, begins map[int]time.Duration) *Sentence {
+	return decodePayload(&e, newSentencePayload[string, int64, float64](begins), func() payload[*Sentence] {
+		return newSentencePayload[wire.Text, wire.Int, wire.Float](begins)
+	})
+}
+
+func (p *sentencePayload[S, I, F]) of(e *Event) *Sentence {
+	budget := elementBudget(e)
+	s := &Sentence{
+		Event: *e, ID: string(p.ID), Index: wire.Int(p.Index).Int(), Time: wire.Int(p.Time).Milliseconds(),
 		Text: string(p.Result), FixedText: string(p.Fixed), UnfixedText: string(p.Unfixed),
 		Confidence: float64(p.Confidence), Words: decodeWords(p.Words, &budget),
 		Emotion: string(p.Emotion), EmotionConfidence: float64(p.EmotionConfidence),
 		Gender: string(p.Gender), GenderScore: float64(p.GenderScore),
-		ResultStatus: p.Status.Int(),
+		ResultStatus: wire.Int(p.Status).Int(),
 	}
-	if known = p.Begin != unknown; known {
-		s.Begin = p.Begin.Milliseconds()
+	switch {
+	case p.Begin != math.MinInt64:
+		s.Begin = wire.Int(p.Begin).Milliseconds()
+	case e.Name == "SentenceBegin":
+		s.Begin = s.Time
+	default:
+		s.Begin = p.begins[s.Index]
 	}
-	if p.Stash.Text != "" || p.Stash.Now > p.Stash.Begin {
+	if stash := &p.Stash; stash.Text != "" || stash.Now > stash.Begin {
 		s.Stash = &Stash{
-			Index: p.Stash.Index.Int(), Begin: p.Stash.Begin.Milliseconds(), Now: p.Stash.Now.Milliseconds(),
-			Text: string(p.Stash.Text), FixedText: string(p.Stash.Fixed), UnfixedText: string(p.Stash.Unfixed),
-			Words: decodeWords(p.Stash.Words, &budget),
+			Index: wire.Int(stash.Index).Int(), Begin: wire.Int(stash.Begin).Milliseconds(), Now: wire.Int(stash.Now).Milliseconds(),
+			Text: string(stash.Text), FixedText: string(stash.Fixed), UnfixedText: string(stash.Unfixed),
+			Words: decodeWords(stash.Words, &budget),
 		}
 	}
-	return s, known
+	return s
 }
 
 // SendAudio sends audio. See [Recognizer.SendAudio]. The service ends a session
