@@ -1,3 +1,5 @@
+//go:build unix
+
 package bench
 
 import (
@@ -82,7 +84,7 @@ func TestPeer(t *testing.T) {
 func answer(c net.Conn) {
 	defer c.Close()
 	in := bufio.NewReaderSize(c, 4<<10)
-	task := ""
+	task, pings := "", 0
 	for {
 		f, err := wsframe.Read(in)
 		if err != nil {
@@ -95,10 +97,14 @@ func answer(c net.Conn) {
 				return
 			}
 		case wsframe.Binary:
-			if len(f.Payload) == 4 { // asks for so many partial results
+			switch len(f.Payload) {
+			case 4: // asks for so many partial results
 				partials(c, task, int(binary.LittleEndian.Uint32(f.Payload)))
+			case 2: // asks how many pings have come
+				say(c, task, "SpeechTranscriber", "SentenceEnd", fmt.Sprintf(`{"index":%d,"result":"pings"}`, pings))
 			}
 		case wsframe.Ping:
+			pings++
 			_, _ = c.Write(wsframe.Append(nil, wsframe.Fin|wsframe.Pong, f.Payload))
 		case wsframe.Close:
 			_, _ = c.Write(wsframe.Append(nil, wsframe.Fin|wsframe.Close, f.Payload))

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -46,40 +48,60 @@ type row struct {
 	unit string
 	more bool    // is better
 	goal float64 // of ours, as a multiple of the floor's; 0 if there is none
+	fail float64 // what fails the test, however busy the machine is; 0 if nothing does
 }
 
 var groups = []group{
 	{
 		"Synthesis", map[string]func(testing.TB) measure{floor: synthesisOfGorilla, ours: synthesisOfNLS, theirs: synthesisOfOfficial},
 		[]row{
-			{"synthesis to callbacks, frames of 8,000 bytes that may be kept", "MB/s", true, 0.85},
-			{"the same, CPU", "ms/100 MB", false, 1.25},
+			{"synthesis to callbacks, frames of 8,000 bytes that may be kept", "MB/s", true, 0.85, 0.7},
+			{"the same, CPU", "ms/100 MB", false, 1.25, 1.5},
 		},
 	},
 	{
 		"SynthesisToWriter", map[string]func(testing.TB) measure{floor: synthesisOfGorilla, ours: synthesisToWriter},
 		[]row{
-			{"synthesis to a writer (Client.Synthesize)", "MB/s", true, 1.25},
-			{"the same, CPU", "ms/100 MB", false, 0},
+			{"synthesis to a writer (Client.Synthesize)", "MB/s", true, 1.25, 1},
+			{"the same, CPU", "ms/100 MB", false, 0, 0},
 		},
 	},
 	{
 		"Partial", map[string]func(testing.TB) measure{floor: partialOfGorilla, ours: partialOfNLS, theirs: partialOfOfficial},
-		[]row{{"a partial result on real sockets, CPU", "µs", false, 1.25}},
+		[]row{{"a partial result on real sockets, CPU", "µs", false, 1.25, 0}},
 	},
 	{
 		"PartialInMemory", map[string]func(testing.TB) measure{floor: memoryOfGorilla, ours: memoryOfNLS},
-		[]row{{"a partial result in memory, user time", "µs", false, 1.8}},
+		[]row{{"a partial result in memory, user time", "µs", false, 1.8, 3}},
 	},
 	{
 		"SendAudio", map[string]func(testing.TB) measure{floor: sendOfGorilla, ours: sendOfNLS},
-		[]row{{"SendAudio of 640 bytes without the system call", "ns", false, 0.8}},
+		[]row{{"SendAudio of 640 bytes without the system call", "ns", false, 0.8, 1.3}},
+	},
+	{
+		"Ping", map[string]func(testing.TB) measure{floor: pingOfGorilla, ours: pingOfNLS},
+		[]row{{"a ping and its pong, CPU", "µs", false, 0, 0}},
+	},
+	{
+		"Paced", map[string]func(testing.TB) measure{floor: pacedOfGorilla, ours: pacedOfNLS},
+		[]row{
+			{"4,000 sessions that send 100 ms of audio each 100 ms, on one core: CPU", "ms/s", false, 1, 0},
+			{"the same, lateness p99", "ms", false, 1.2, 0},
+		},
+	},
+	{
+		"IdleSession", map[string]func(testing.TB) measure{floor: idle(floor, false), ours: idle(ours, false), theirs: idle(theirs, false)},
+		[]row{{"an idle session, resident, ws", "KiB", false, 0.86, 1.05}},
+	},
+	{
+		"IdleSessionTLS", map[string]func(testing.TB) measure{floor: idle(floor, true), ours: idle(ours, true)},
+		[]row{{"an idle session, resident, wss", "KiB", false, 1, 1.15}},
 	},
 	{
 		"ShortSession", map[string]func(testing.TB) measure{floor: shortOfGorilla, ours: shortOfNLS},
 		[]row{
-			{"Stop to its return, p50", "µs", false, 1.2},
-			{"a session of a second of audio, CPU", "µs", false, 1.1},
+			{"Stop to its return, p50", "µs", false, 1.2, 0},
+			{"a session of a second of audio, CPU", "µs", false, 1.1, 0},
 		},
 	},
 }
@@ -147,9 +169,26 @@ func read(t testing.TB, c *websocket.Conn) (opcode int, data []byte) {
 	return opcode, data
 }
 
-func startTranscriptionByHand(t testing.TB, c *websocket.Conn, p peer) {
-	write(t, c, websocket.TextMessage, directive(p, "SpeechTranscriber", "StartTranscription", `{"format":"pcm","sample_rate":16000}`))
-	read(t, c)
+// startByHand opens a transcription.
+func startByHand(d *websocket.Dialer, p peer) (*websocket.Conn, error) {
+	c, _, err := d.Dial(p.URL, http.Header{"X-NLS-Token": {p.Token}})
+	if err != nil {
+		return nil, err
+	}
+	start := directive(p, "SpeechTranscriber", "StartTranscription", `{"format":"pcm","sample_rate":16000}`)
+	if err := c.WriteMessage(websocket.TextMessage, start); err != nil {
+		return nil, err
+	}
+	_, _, err = c.ReadMessage()
+	return c, err
+}
+
+func mustStartByHand(t testing.TB, d *websocket.Dialer, p peer) *websocket.Conn {
+	c, err := startByHand(d, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // Synthesis.
@@ -297,9 +336,8 @@ func readResults(t testing.TB, c *websocket.Conn, n int) {
 
 func partialOfGorilla(t testing.TB) measure {
 	p := startPeer(t)
-	c := dialGorilla(t, gorillaDialer(), p.URL, p)
+	c := mustStartByHand(t, gorillaDialer(), p)
 	t.Cleanup(func() { c.Close() })
-	startTranscriptionByHand(t, c, p)
 	return func() []float64 {
 		return eachOf(t, results, func() {
 			write(t, c, websocket.BinaryMessage, ask(results))
@@ -383,9 +421,8 @@ func shortOfGorilla(t testing.TB) measure {
 	p, d := startPeer(t), gorillaDialer()
 	return func() []float64 {
 		return shortSessions(t, func(chunk []byte) time.Duration {
-			c := dialGorilla(t, d, p.URL, p)
+			c := mustStartByHand(t, d, p)
 			defer c.Close()
-			startTranscriptionByHand(t, c, p)
 			for range 10 {
 				write(t, c, websocket.BinaryMessage, chunk)
 			}
@@ -422,4 +459,139 @@ func shortOfNLS(t testing.TB) measure {
 			return time.Since(begin)
 		})
 	}
+}
+
+// Pings.
+
+// Pings come from so many sessions, each with one every pingInterval, for pingTime.
+const (
+	pingSessions = 1000
+	pingInterval = 100 * time.Millisecond
+	pingTime     = time.Second
+)
+
+// eachPing is the CPU time of a ping, in microseconds. count is how many there have
+// been.
+func eachPing(t testing.TB, count func() int) []float64 {
+	before := count()
+	_, cpu := timed(t, func() { time.Sleep(pingTime) })
+	n := count() - before
+	if n < 1000 {
+		t.Fatalf("%d pings", n)
+	}
+	return []float64{float64(cpu.Nanoseconds()) / 1e3 / float64(n)}
+}
+
+func pingOfGorilla(t testing.TB) measure {
+	p, d := startPeer(t), gorillaDialer()
+	counts := make(chan int)
+	var asks []func()
+	for range pingSessions {
+		c := mustStartByHand(t, d, p)
+		ticker := time.NewTicker(pingInterval)
+		go func() {
+			for range ticker.C {
+				if c.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)) != nil {
+					return
+				}
+			}
+		}()
+		go func() {
+			for {
+				_, data, err := c.ReadMessage() // which takes the pongs
+				if err != nil {
+					return
+				}
+				var r result
+				if err := json.Unmarshal(data, &r); err != nil {
+					panic(err)
+				}
+				counts <- r.Payload.Index
+			}
+		}()
+		t.Cleanup(func() { c.Close(); ticker.Reset(time.Nanosecond) })
+		asks = append(asks, func() { write(t, c, websocket.BinaryMessage, make([]byte, 2)) })
+	}
+	return func() []float64 { return eachPing(t, func() int { return sum(asks, counts) }) }
+}
+
+func pingOfNLS(t testing.TB) measure {
+	client := clientOf(t, startPeer(t).config())
+	counts := make(chan int)
+	var asks []func()
+	for range pingSessions {
+		tr := client.NewTranscriber(nls.TranscriberHandlers{OnSentenceEnd: func(s *nls.Sentence) { counts <- s.Index }})
+		if err := tr.Start(context.Background(), nls.TranscriptionParams{PingInterval: pingInterval}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(tr.Shutdown)
+		asks = append(asks, func() {
+			if err := tr.SendAudio(make([]byte, 2)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	return func() []float64 { return eachPing(t, func() int { return sum(asks, counts) }) }
+}
+
+func sum(asks []func(), counts <-chan int) (n int) {
+	for _, ask := range asks {
+		ask()
+		n += <-counts
+	}
+	return n
+}
+
+// Pace.
+
+const (
+	pacedSessions = 4000
+	pacedTime     = 3 * time.Second
+	pace          = 100 * time.Millisecond
+)
+
+// paced sends for pacedTime, on one core, and returns the CPU time of a second, and
+// how late the latest hundredth of the messages had been written.
+func paced(t testing.TB, sends []func([]byte) error) []float64 {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	chunk := make([]byte, 3200)
+	late := make([][]float64, len(sends))
+	_, cpu := timed(t, func() {
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for i, send := range sends {
+			wg.Go(func() {
+				for due := begin.Add(pace * time.Duration(i) / time.Duration(len(sends))); due.Sub(begin) < pacedTime; due = due.Add(pace) {
+					time.Sleep(time.Until(due))
+					if err := send(chunk); err != nil {
+						t.Error(err)
+						return
+					}
+					late[i] = append(late[i], float64(time.Since(due).Microseconds())/1e3)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	all := slices.Sorted(slices.Values(slices.Concat(late...)))
+	return []float64{cpu.Seconds() * 1e3 / pacedTime.Seconds(), all[len(all)*99/100]}
+}
+
+func pacedOfGorilla(t testing.TB) measure {
+	return pacedOf(t, newGorilla)
+}
+
+func pacedOfNLS(t testing.TB) measure {
+	return pacedOf(t, newNLS)
+}
+
+func pacedOf(t testing.TB, client func(peer) func() session) measure {
+	open := client(startPeer(t))
+	var sends []func([]byte) error
+	for range pacedSessions {
+		s := open()
+		t.Cleanup(s.close)
+		sends = append(sends, s.send)
+	}
+	return func() []float64 { return paced(t, sends) }
 }
