@@ -20,14 +20,13 @@ type attempt struct {
 	conn            *conn
 	parked          *parked // where conn came from; nil if it was dialled
 
-	heard   atomic.Bool           // the service has said something that is no refusal
-	refused chan *Event           // the refusal that a second attempt may answer
-	stale   chan struct{}         // gets one if the connection turns out to be dead, and another is tried
-	dead    atomic.Pointer[error] // why it is; nil while it is not
+	heard  atomic.Bool           // the service has said something that is no refusal
+	failed chan *Event           // gets the refusal of the token, or nil if the connection is dead: another may be tried
+	dead   atomic.Pointer[error] // why it is; nil while it is not
 }
 
 func newAttempt(t *Task, number int) (*attempt, error) {
-	a := &attempt{number: number, id: wire.NewID(), refused: make(chan *Event, 1), stale: make(chan struct{}, 1)}
+	a := &attempt{number: number, id: wire.NewID(), failed: make(chan *Event, 2)}
 	a.urlToken = NewSecret(queryToken(t.p.URL.Value()))
 	t.id.Store(&a.id)
 	var err error
@@ -70,7 +69,7 @@ func (a *attempt) serve() {
 // isStale notes that the connection is dead, and why. The first reason counts.
 func (a *attempt) isStale(err error) {
 	if a.dead.CompareAndSwap(nil, &err) {
-		a.stale <- struct{}{}
+		a.failed <- nil
 	}
 }
 

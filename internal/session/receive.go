@@ -121,7 +121,7 @@ func (r *receiving) event(ev *Event) (dispatch, on bool) {
 	switch {
 	case ev.Name == "TaskFailed":
 		if r.a.refuses(ev, r.outcome.phase()) {
-			r.a.refused <- ev
+			r.a.failed <- ev
 			return false, false
 		}
 		return r.final(ev, true), false

@@ -52,6 +52,7 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
 	err := o.open(ctx, a)
 	o.p.Payload = nil // sessions are long, and it may be large
+	o.dialing.Store(nil)
 	if err == nil && o.p.WaitDone {
 		err = waitEnd(context.Background(), o.Task, "Start")
 	}
@@ -92,13 +93,12 @@ func (o *opening) open(ctx context.Context, a *attempt) error {
 		select {
 		case <-ready:
 			return nil
-		case ev := <-a.refused:
-			if !o.refuse(a, ev) {
+		case ev := <-a.failed:
+			if ev != nil && !o.refuse(a, ev) {
 				a = o.next(2)
 				continue
 			}
-		case <-a.stale:
-			if o.again(a) {
+			if ev == nil && o.again(a) {
 				a = o.next(a.number)
 				continue
 			}

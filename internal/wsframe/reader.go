@@ -30,10 +30,11 @@ func broken(format string, args ...any) error {
 	return &Error{CloseProtocol, fmt.Sprintf(format, args...)}
 }
 
-// smallBuffer is what a Reader keeps while it waits: short events fit it.
-// bigBuffer is what it borrows to take in long messages, several at a time.
+// smallBuffer is what a Reader keeps while it waits: many an event fits it, and each
+// byte of it is one of each session that waits. bigBuffer is what it borrows to take in
+// longer messages, several at a time.
 const (
-	smallBuffer = 1 << 10
+	smallBuffer = 512
 	bigBuffer   = 64 << 10
 )
 

@@ -21,7 +21,7 @@ import (
 // big the one that it borrows.
 const (
 	limit = 1 << 20
-	small = 1 << 10
+	small = 512
 	big   = 64 << 10
 )
 
@@ -273,7 +273,7 @@ func TestMessagesEndAtTheLimit(t *testing.T) {
 		{"fragments over it", 200, append(server(nil).frame(bin, of(120)).frame(more, of(40)), more, 41), 0, true},
 		{"a fragment over it", 200, header(nil, bin, 201), 0, true},
 		{"nothing after the limit", 200, server(nil).frame(bin, of(200)).frame(fin|more, ""), 1, false},
-		{"each message anew", 200, server(nil).frame(bin, of(120)).frame(fin|more, of(80)).message(of(200)).message(of(200)), 3, false},
+		{"each message anew", 100, server(nil).frame(bin, of(60)).frame(fin|more, of(40)).message(of(100)).message(of(100)), 3, false},
 		{"pings do not count", 100, server(nil).frame(bin, of(60)).frame(ping, of(125)).frame(fin|more, of(40)), 2, false},
 		{"a ping may be longer", 10, server(nil).frame(ping, of(125)), 1, false},
 		{"a goodbye may be longer", 10, server(nil).frame(fin|wsframe.Close, of(125)), 1, false},
