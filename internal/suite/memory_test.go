@@ -386,3 +386,44 @@ func BenchmarkSendAudio(b *testing.B) {
 		})
 	}
 }
+
+// What a context of a request carries is not kept for as long as the session runs,
+// nor by the object afterwards.
+func TestASessionKeepsNothingOfTheContextOfItsStart(t *testing.T) {
+	server := nlstest.NewServer(nlstest.Options{})
+	defer server.Close()
+	for _, p := range products {
+		if p.name == "Synthesizer" || p.name == "Synthesizer, long text" {
+			continue // whose Start here is their end
+		}
+		t.Run(p.name, func(t *testing.T) {
+			s := p.new(clientOf(t, server))
+			freed := make(chan struct{})
+			start := func() {
+				type key struct{}
+				value := new([1 << 10]byte)
+				runtime.AddCleanup(value, func(freed chan struct{}) { close(freed) }, freed)
+				// With no deadline, whose timer the runtime may keep.
+				ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, value))
+				defer cancel()
+				if err := s.start(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			start()
+			for begin := time.Now(); ; runtime.GC() {
+				select {
+				case <-freed:
+				case <-time.After(time.Millisecond):
+					if time.Since(begin) < 10*time.Second {
+						continue
+					}
+					t.Error("a value of the context is still there")
+				}
+				break
+			}
+			s.Shutdown()
+			<-s.Done()
+		})
+	}
+}
