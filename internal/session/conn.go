@@ -155,6 +155,11 @@ func (c *conn) writeClose(code int, timeout time.Duration) {
 // the Close of a net.Conn that is the user's.
 func (c *conn) abort() {
 	c.aborting.Do(func() {
+		if _, own := c.raw.(*net.TCPConn); own {
+			_ = c.raw.Close()
+			close(c.closed)
+			return
+		}
 		go func() {
 			defer close(c.closed)
 			_ = c.raw.SetDeadline(time.Unix(1, 0)) // frees calls even if Close blocks
@@ -177,6 +182,9 @@ func (c *conn) close(code int) {
 		c.writeClose(code, timeout)
 	}
 	c.abort()
+	if code != 0 && isClosed(c.closed) && isClosed(c.reader.done) {
+		return
+	}
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
 	for _, ended := range []<-chan struct{}{c.closed, c.reader.done} {

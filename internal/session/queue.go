@@ -139,14 +139,16 @@ func (q *queue[T]) resume(batch []T) {
 // finish runs last. If that ends its goroutine, it is run again: it knows what
 // it has done.
 func (q *queue[T]) finish() {
+	returned := false
 	defer func() {
-		if isGoexit() {
+		if !returned && isGoexit() {
 			q.exited()
 			q.mark(false)
 			go q.finish()
 		}
 	}()
 	q.last()
+	returned = true
 }
 
 // mark notes that user code runs, or has returned. What last calls marks itself.
