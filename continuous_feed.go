@@ -20,7 +20,7 @@ const (
 func (r *continuousRun) feed(l *leg) {
 	f := feeder{continuousRun: r, l: l, quiet: time.NewTimer(muteAfter), wake: time.NewTimer(time.Hour)}
 	f.chunk = int(pcmBytes(feedTime, r.rate))
-	f.catching = r.tape.Behind() > f.chunk
+	f.catching = l.follows && r.tape.Behind() > f.chunk
 	defer f.quiet.Stop()
 	defer f.wake.Stop()
 	for f.step() {
@@ -34,7 +34,7 @@ type feeder struct {
 	*continuousRun
 	l        *leg
 	chunk    int         // bytes in a message
-	catching bool        // something has waited since the session began
+	catching bool        // something has waited for the session
 	due      time.Time   // when the next of that may be sent
 	quiet    *time.Timer // fires when there has been nothing for a while
 	wake     *time.Timer

@@ -50,6 +50,7 @@ type continuousRun struct {
 type leg struct {
 	tr      *Transcriber
 	begin   time.Time
+	follows bool          // another session
 	resumed bool          // it follows an interruption
 	pause   chan struct{} // closed at a pause after MaxSession
 
@@ -113,7 +114,7 @@ func (r *continuousRun) openLeg(ctx context.Context, l *leg) error {
 			switch l.started = e; {
 			case l.resumed:
 				enqueue(r, h.OnResumed, e, len(e.Raw))
-			case r.isFirst(l):
+			case !l.follows:
 				enqueue(r, h.OnStart, e, len(e.Raw))
 			}
 		},
@@ -148,13 +149,6 @@ func (r *continuousRun) rewind() continuous.Position {
 	return r.covered
 }
 
-// isFirst reports whether l is the session that Start opens.
-func (r *continuousRun) isFirst(l *leg) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.live && r.leg == l
-}
-
 // conduct runs the sessions.
 func (r *continuousRun) conduct(l *leg) {
 	for l != nil {
@@ -174,7 +168,7 @@ func (r *continuousRun) next(l *leg) *leg {
 	case isClosed(r.quit):
 		return nil
 	case r.isRetired(l):
-		n := &leg{}
+		n := &leg{follows: true}
 		if err = r.openLeg(r.ctx, n); err == nil {
 			return n
 		}
@@ -230,7 +224,7 @@ func (r *continuousRun) resume(l *leg, err error) *leg {
 		}
 		failed := err
 		if ctx.Err() == nil {
-			l = &leg{resumed: true}
+			l = &leg{follows: true, resumed: true}
 			if err = r.openLeg(ctx, l); err == nil {
 				return l
 			}
