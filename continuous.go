@@ -75,7 +75,8 @@ type ContinuousOptions struct {
 // half a minute, sends again what no finished sentence covers, and keeps indices and
 // times those of the audio that it was given: Index counts on, and times are places
 // in what SendAudio has had, over all sessions. Every sample given is in a finished
-// sentence, or was heard by the service up to Completed.
+// sentence, or was heard by the service up to Completed; ContinuousOptions.Buffer says
+// where that ends.
 //
 // Create it with [Client.NewContinuousTranscriber]. Its methods may be called from
 // any goroutine, Stop not from a callback, for whose return it waits. After its end

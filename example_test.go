@@ -125,6 +125,51 @@ func ExampleTranscriber() {
 	// sentence 1 is 你好
 }
 
+// A ContinuousTranscriber goes on when connections break.
+func ExampleContinuousTranscriber() {
+	ctx := context.Background()
+	ct := newClient().NewContinuousTranscriber(nls.ContinuousHandlers{
+		OnSentenceEnd: func(s *nls.Sentence) { fmt.Println("sentence", s.Index, "is", s.Text) },
+		OnInterrupted: func(i *nls.Interruption) { log.Printf("%v; again from %v in %v", i.Err, i.From, i.Wait) },
+		OnError:       func(e *nls.ErrorEvent) { log.Println("given up:", e.Err) },
+	}, nls.ContinuousOptions{FillSilence: true, GiveUpAfter: 10 * time.Minute})
+	if err := ct.Start(ctx, nls.TranscriptionParams{EnablePunctuationPrediction: true}); err != nil {
+		log.Fatal(err)
+	}
+	microphone, err := os.Open("testdata/hello.wav") // or whatever has audio for hours
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer microphone.Close()
+	pcm, _, err := nls.OpenWAV(microphone)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := nls.Pump(ctx, ct, pcm, nls.PumpOptions{}); err != nil {
+		log.Print(err) // Stop returns the reason
+	}
+	if err := ct.Stop(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: sentence 1 is 你好
+}
+
+// TranscribeContinuously is a loop over what a ContinuousTranscriber hears.
+func ExampleClient_TranscribeContinuously() {
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	for s, err := range newClient().TranscribeContinuously(context.Background(), file, nls.TranscriptionParams{}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(s.Index, s.Text)
+	}
+	// Output: 1 你好
+}
+
 // A Synthesizer turns a text into audio. Start returns when all of it is there.
 func ExampleSynthesizer() {
 	file, err := os.Create(filepath.Join(os.TempDir(), "nls-hello.wav"))

@@ -37,7 +37,9 @@ type (
 		Duration time.Duration
 		Err      error
 	}
-	// TraceDial describes a connection attempt. In DialStart only URL,
+	// TraceDial describes a connection attempt. While a token is looked up for an
+	// access key the connection is opened, so DialStart may come before TokenDone, and
+	// DialDone with the error of the lookup. In DialStart only URL,
 	// TaskID and Attempt are set. URL has no query, where a token might be.
 	TraceDial struct {
 		URL, TaskID string

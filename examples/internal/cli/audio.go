@@ -61,12 +61,6 @@ func (p *program) speakDefault(ctx context.Context) error {
 // Audio returns the samples to recognise, from the start.
 func (s *Session) Audio() io.Reader { return bytes.NewReader(s.audio) }
 
-// AudioFrom returns the samples that follow the first d of them.
-func (s *Session) AudioFrom(d time.Duration) io.Reader {
-	samples := int64(d) * int64(s.SampleRate) / int64(time.Second)
-	return bytes.NewReader(s.audio[min(2*samples, int64(len(s.audio))):])
-}
-
 // Speech takes the audio of a synthesis as it comes. It writes the file that -out
 // names, and listens: audio of the local gateway can be read back.
 type Speech struct {
