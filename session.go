@@ -168,8 +168,6 @@ func (t timing) check() error {
 	switch {
 	case 0 < t.ping && t.ping < minPingInterval:
 		return &ParamError{"PingInterval", t.ping, fmt.Sprintf("must be %v at least", minPingInterval)}
-	case t.pong < 0:
-		return &ParamError{"PingTimeout", t.pong, "must not be negative"}
 	case t.pong > 0 && interval < 0:
 		return &ParamError{"PingTimeout", t.pong, "there are no pings to time out"}
 	case t.pong > 0 && t.pong >= interval:

@@ -53,7 +53,7 @@ type Params struct {
 	CompleteTimeout time.Duration // of a task without Stop, from readiness; not positive means none
 	IdleTimeout     time.Duration // without a message, once the input is over; not positive means none
 	PingInterval    time.Duration // not positive means no pings
-	PingTimeout     time.Duration // zero means none
+	PingTimeout     time.Duration // negative means none; zero means PingInterval, once a ping has been answered
 
 	Patient  bool // callbacks take as long as they want: none is stuck
 	WaitDone bool // Start waits for the end of the session
