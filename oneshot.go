@@ -78,6 +78,21 @@ func (c *Client) Recognize(ctx context.Context, r io.Reader, p RecognitionParams
 //		fmt.Println(s.Index, s.Text)
 //	}
 func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionParams, o PumpOptions) iter.Seq2[*Sentence, error] {
+	return c.transcribe(ctx, r, p, o, func(take func(*Sentence), p TranscriptionParams) (listener, error) {
+		h := TranscriberHandlers{OnSentenceEnd: take}
+		if p.EnableIntermediateResult {
+			h.OnResultChanged = take
+		}
+		t := c.NewTranscriber(h)
+		// A service that has much to say after Stop may take its time, so it is its
+		// silence that is bounded.
+		return t, t.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout, Patient: true})
+	})
+}
+
+// transcribe yields what the listener that start starts gives to take.
+func (c *Client) transcribe(ctx context.Context, r io.Reader, p TranscriptionParams, o PumpOptions,
+	start func(take func(*Sentence), p TranscriptionParams) (listener, error)) iter.Seq2[*Sentence, error] {
 	return func(yield func(*Sentence, error) bool) {
 		if err := o.check(); err != nil {
 			yield(nil, err)
@@ -97,19 +112,11 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 		audio, cancel := context.WithCancel(ctx)
 		defer cancel()
 		sentences := mailbox.New[*Sentence](maxWaiting, audio.Done(), func() bool { return false })
-		take := func(s *Sentence) { sentences.Put(s, len(s.Raw)) }
-		handlers := TranscriberHandlers{OnSentenceEnd: take}
-		if p.EnableIntermediateResult {
-			handlers.OnResultChanged = take
-		}
-		tr := c.NewTranscriber(handlers)
-		// A service that has much to say after Stop may take its time, so it is its
-		// silence that is bounded.
-		if err := tr.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout, Patient: true}); err != nil {
+		tr, err := start(func(s *Sentence) { sentences.Put(s, len(s.Raw)) }, p)
+		if err != nil {
 			yield(nil, startError(tr, err))
 			return
 		}
-		var err error
 		over := make(chan struct{}) // err is set
 		go func() {
 			defer close(over)

@@ -240,6 +240,7 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 		Log:            c.log,
 		Token:          c.token,
 		Invalidate:     c.invalidate,
+		TokenAtHand:    c.tokenAtHand,
 		Explain:        explain,
 	}
 }
@@ -283,6 +284,12 @@ func (c *client) token(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return value, nil
+}
+
+// tokenAtHand reports whether there is no lookup to wait for, as far as is known.
+func (c *client) tokenAtHand() bool {
+	cache, ok := c.tokens().(*tokenCache)
+	return !ok || cache.tokens().atHand()
 }
 
 // invalidate gives up a refused token, as the source knows it. It reports whether

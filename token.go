@@ -251,6 +251,13 @@ func (c *tokenCache) Token(ctx context.Context) (*Token, error) {
 	return tok, err
 }
 
+// atHand reports whether lookup would return at once.
+func (c *cachedTokens) atHand() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token.Valid(0) || c.throttled != nil && time.Now().Before(c.pauseEnd)
+}
+
 // lookup is Token. cached is false if the caller had to wait.
 func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
 	return c.tokens().lookup(ctx)

@@ -71,6 +71,12 @@ var groups = []group{
 		[]row{{"a partial result on real sockets, CPU", "µs", false, 1.25, 0}},
 	},
 	{
+		"PartialOnOneCore", map[string]func(testing.TB) measure{
+			floor: onOneCore(partialOfGorilla), ours: onOneCore(partialOfNLS), theirs: onOneCore(partialOfOfficial),
+		},
+		[]row{{"the same, on one core", "µs", false, 1.25, 0}},
+	},
+	{
 		"PartialInMemory", map[string]func(testing.TB) measure{floor: memoryOfGorilla, ours: memoryOfNLS},
 		[]row{{"a partial result in memory, user time", "µs", false, 1.8, 3}},
 	},
@@ -98,10 +104,33 @@ var groups = []group{
 		[]row{{"an idle session, resident, wss", "KiB", false, 1, 1.15}},
 	},
 	{
+		"StartCold", map[string]func(testing.TB) measure{floor: startOfGorilla(false), ours: startOfNLS(false, false)},
+		[]row{{"Start, ws", "round trips", false, 1.05, 1.2}},
+	},
+	{
+		"StartColdTLS", map[string]func(testing.TB) measure{floor: startOfGorilla(true), ours: startOfNLS(true, false)},
+		[]row{{"Start, wss", "round trips", false, 1.05, 1.2}},
+	},
+	{
+		"StartWarm", map[string]func(testing.TB) measure{floor: startOfGorilla(false), ours: startOfNLS(false, true)},
+		[]row{{"Start with WarmConnections, ws", "round trips", false, 0.35, 0.5}},
+	},
+	{
+		"StartWarmTLS", map[string]func(testing.TB) measure{floor: startOfGorilla(true), ours: startOfNLS(true, true)},
+		[]row{{"Start with WarmConnections, wss", "round trips", false, 0.26, 0.5}},
+	},
+	{
 		"ShortSession", map[string]func(testing.TB) measure{floor: shortOfGorilla, ours: shortOfNLS},
 		[]row{
 			{"Stop to its return, p50", "µs", false, 1.2, 0},
 			{"a session of a second of audio, CPU", "µs", false, 1.1, 0},
+		},
+	},
+	{
+		"ShortSessionOnOneCore", map[string]func(testing.TB) measure{floor: onOneCore(shortOfGorilla), ours: onOneCore(shortOfNLS)},
+		[]row{
+			{"the same on one core: Stop", "µs", false, 1.2, 0},
+			{"and CPU", "µs", false, 1.1, 0},
 		},
 	},
 }
@@ -288,6 +317,17 @@ func synthesisOfOfficial(t testing.TB) measure {
 }
 
 // Partial results.
+
+// onOneCore is what a busy machine does: no thread has to be woken for a goroutine.
+func onOneCore(start func(testing.TB) measure) func(testing.TB) measure {
+	return func(t testing.TB) measure {
+		run := start(t)
+		return func() []float64 {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			return run()
+		}
+	}
+}
 
 // results is how many partial results a round has.
 const results = 2000
@@ -547,16 +587,14 @@ func sum(asks []func(), counts <-chan int) (n int) {
 const (
 	pacedSessions = 4000
 	pacedTime     = 3 * time.Second
-	pace          = 100 * time.Millisecond
 )
 
-// paced sends for pacedTime, on one core, and returns the CPU time of a second, and
-// how late the latest hundredth of the messages had been written.
-func paced(t testing.TB, sends []func([]byte) error) []float64 {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	chunk := make([]byte, 3200)
+// paced sends what is spoken meanwhile, at each pace, for pacedTime. It returns the
+// CPU time, and how late the latest hundredth of the messages had been written.
+func paced(t testing.TB, sends []func([]byte) error, pace time.Duration) (cpu time.Duration, late99 float64) {
+	chunk := make([]byte, 32*pace/time.Millisecond) // of 16 kHz
 	late := make([][]float64, len(sends))
-	_, cpu := timed(t, func() {
+	_, cpu = timed(t, func() {
 		var wg sync.WaitGroup
 		begin := time.Now()
 		for i, send := range sends {
@@ -574,7 +612,7 @@ func paced(t testing.TB, sends []func([]byte) error) []float64 {
 		wg.Wait()
 	})
 	all := slices.Sorted(slices.Values(slices.Concat(late...)))
-	return []float64{cpu.Seconds() * 1e3 / pacedTime.Seconds(), all[len(all)*99/100]}
+	return cpu, all[len(all)*99/100]
 }
 
 func pacedOfGorilla(t testing.TB) measure {
@@ -593,5 +631,9 @@ func pacedOf(t testing.TB, client func(peer) func() session) measure {
 		t.Cleanup(s.close)
 		sends = append(sends, s.send)
 	}
-	return func() []float64 { return paced(t, sends) }
+	return func() []float64 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		cpu, late := paced(t, sends, 100*time.Millisecond)
+		return []float64{cpu.Seconds() * 1e3 / pacedTime.Seconds(), late}
+	}
 }

@@ -34,6 +34,9 @@ type Config struct {
 	// the gateway refused and reports whether Token may now have another.
 	Token      func(context.Context) (string, error)
 	Invalidate func(token string) bool
+	// TokenAtHand reports whether Token would return at once. If it is nil, so it
+	// would.
+	TokenAtHand func() bool
 
 	// Explain turns an error of this package into the one that callers see. It
 	// is called once for each error, so that everybody gets the same value, and

@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/nlsgo/nls/internal/wsframe"
@@ -15,13 +13,11 @@ import (
 // they may go on.
 type connecting struct {
 	*opening
-	a      *attempt
-	result chan dialed
-	gone   chan struct{} // closed when Start does not wait any more
+	a *attempt
 }
 
 func newConnecting(o *opening, a *attempt) *connecting {
-	return &connecting{o, a, make(chan dialed), make(chan struct{})}
+	return &connecting{o, a}
 }
 
 // connect opens the connection of a and sends the first directive.
@@ -114,77 +110,56 @@ func (o *connecting) opened() {
 	}
 }
 
-// dialed is what dialling came to.
-type dialed struct {
-	conn    *conn
-	err     error
-	exited  bool // user code has ended the goroutine
-	failure any  // user code has panicked with it
-}
-
-// get does what the user code has done.
-func (r dialed) get() (*conn, error) {
-	switch {
-	case r.exited:
-		runtime.Goexit()
-	case r.failure != nil:
-		panic(r.failure)
-	}
-	return r.conn, r.err
-}
-
 // dial dials. A panic or an exit of user code becomes one of Start, where the
 // caller can see it.
 func (o *connecting) dial(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer close(o.gone)
-	go o.run(ctx)
+	e := runErrand(o.watch.log, func() (*conn, error) { return o.open(ctx) }, func(c *conn) {
+		if c != nil {
+			c.abort()
+		}
+	})
+	defer e.forget()
 	select {
-	case r := <-o.result:
+	case r := <-e.result:
 		return r.get()
 	case <-o.outcome.over:
 		return nil, o.outcome.err()
 	}
 }
 
-// run ends with the user code that it calls.
-func (o *connecting) run(ctx context.Context) {
-	r := dialed{exited: true}
-	defer func() {
-		if r.exited && !isGoexit() {
-			r.exited, r.failure = false, recover()
-			o.watch.log.Error("nls: user code in Start has panicked", "stack", string(debug.Stack()))
-		}
-		select {
-		case o.result <- r:
-		case <-o.gone:
-			if r.failure != nil {
-				panic(r.failure)
-			}
-			if r.conn != nil {
-				r.conn.abort()
-			}
-		}
-	}()
-	r.conn, r.err = o.open(ctx)
-	r.exited = false
-}
-
-// open gets a token and a connection: one that waits, or else a new one.
+// open gets a token and a connection: one that waits, or else a new one. Where the
+// token has to be looked up, the way to the gateway is gone meanwhile.
 func (o *connecting) open(ctx context.Context) (*conn, error) {
+	d := newDialer(o.cfg, o.p.URL)
+	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.tries + 1, Conn: ConnDialed}
+	var start time.Time
+	begin := func() {
+		o.tries++
+		if start = time.Now(); o.watch.hooks != nil {
+			o.watch.hooks.DialStart(info)
+		}
+	}
+	if lookup := o.cfg.TokenAtHand; lookup != nil && !lookup() && o.p.Pool.empty() {
+		begin()
+		d.ahead = d.goAhead(ctx, o.watch.log)
+		defer d.ahead.forget()
+	}
 	token, err := o.cfg.Token(ctx)
-	if err != nil {
+	if err == nil {
+		o.a.token = NewSecret(token)
+		if d.ahead == nil {
+			begin()
+		}
+		d.use(token)
+	}
+	var c *conn
+	if err == nil {
+		c, err = takeOrDial(ctx, o, d, token, &info)
+	} else if d.ahead == nil {
 		return nil, err
 	}
-	o.a.token = NewSecret(token)
-	o.tries++
-	info := Dial{URL: withoutQuery(o.p.URL.Value()), TaskID: o.a.id, Attempt: o.tries, Conn: ConnDialed}
-	if o.watch.hooks != nil {
-		o.watch.hooks.DialStart(info)
-	}
-	start := time.Now()
-	c, err := takeOrDial(ctx, o, token, &info)
 	if o.watch.hooks != nil {
 		info.Duration, info.Err = time.Since(start), err
 		told := false
@@ -200,7 +175,7 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 }
 
 // takeOrDial gets a connection: one that waits, or else a new one.
-func takeOrDial(ctx context.Context, o *connecting, token string, info *Dial) (*conn, error) {
+func takeOrDial(ctx context.Context, o *connecting, d *dialer, token string, info *Dial) (*conn, error) {
 	// Where nobody waits for an answer nobody could dial again.
 	if o.mayBeStale && (len(o.p.Started) > 0 || o.p.WaitDone) {
 		if k := o.p.Pool.take(token); k != nil {
@@ -208,7 +183,6 @@ func takeOrDial(ctx context.Context, o *connecting, token string, info *Dial) (*
 			return k.conn, nil
 		}
 	}
-	d := newDialer(o.cfg, o.p.URL, token)
 	o.dialing.Store(d)
 	c, err := d.dial(ctx)
 	info.StatusCode, info.RemoteAddr = d.answer, d.remote

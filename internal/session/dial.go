@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,7 +28,8 @@ type dialer struct {
 	cfg     *Config
 	url     Secret
 	token   string
-	secrets []string // none of which may be shown
+	secrets []string        // none of which may be shown
+	ahead   *errand[*route] // nil if the way is gone when the token is there
 
 	// status is that of an answer other than 101, from when it is known: sooner
 	// than dial returns, which waits for the body.
@@ -37,26 +39,51 @@ type dialer struct {
 	remote net.Addr // nil if there was no connection
 }
 
-func newDialer(cfg *Config, url Secret, token string) *dialer {
-	return &dialer{cfg: cfg, url: url, token: token, secrets: []string{token, queryToken(url.Value())}}
+func newDialer(cfg *Config, url Secret) *dialer {
+	return &dialer{cfg: cfg, url: url, secrets: []string{queryToken(url.Value())}}
+}
+
+// use has the connection opened with token.
+func (d *dialer) use(token string) {
+	d.token = token
+	d.secrets = append(d.secrets, token)
+}
+
+// goAhead goes the way to the gateway, while the token is looked up.
+func (d *dialer) goAhead(ctx context.Context, log *slog.Logger) *errand[*route] {
+	return runErrand(log, func() (*route, error) {
+		r, err := d.newRoute()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := r.proxyFor((&http.Request{Header: http.Header{}}).WithContext(ctx)); err != nil {
+			return r, err
+		}
+		_, err = r.dial(ctx, "tcp", r.addr())
+		return r, err
+	}, (*route).drop)
+}
+
+func (d *dialer) newRoute() (*route, error) {
+	u, err := url.Parse(d.url.Value())
+	if err != nil {
+		return nil, fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
+	}
+	return &route{cfg: d.cfg, url: u, status: &d.status}, nil
 }
 
 // dial opens the connection. Gorilla upgrades it and does no more. The caller
 // sees ctx's end as an error of the network and has to look at ctx itself.
 func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
-	u, err := url.Parse(d.url.Value())
+	r, err := d.newRoute()
 	if err != nil {
-		return nil, fmt.Errorf("nls: dial: %w", redact.Error(err, d.secrets...))
+		return nil, err
 	}
-	r := &route{cfg: d.cfg, url: u, status: &d.status}
 	defer func() {
 		if r.raw != nil {
 			d.remote = r.raw.RemoteAddr()
 		}
-		if r.raw != nil && !r.open { // or a hook has panicked
-			r.unwatch()
-			_ = r.raw.Close()
-		}
+		r.drop()
 	}()
 	header := d.cfg.Header.Clone()
 	if header == nil {
@@ -65,10 +92,24 @@ func (d *dialer) dial(ctx context.Context) (_ *conn, err error) {
 	header.Del("X-NLS-Token")
 	header["X-NLS-Token"] = []string{d.token} // as the official SDKs spell it
 	if len(header["Host"]) == 0 {
-		header["Host"] = []string{u.Host}
+		header["Host"] = []string{r.url.Host}
+	}
+	dial, proxy := r.dial, r.proxyFor
+	if d.ahead != nil {
+		proxy = nil
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			ahead, err := d.ahead.wait(ctx)
+			if ahead != nil {
+				r = ahead
+			}
+			if err != nil {
+				return nil, err
+			}
+			return r.up, nil
+		}
 	}
 	g := websocket.Dialer{
-		NetDialContext: r.dial, Proxy: r.proxyFor, WriteBufferPool: &noWriteBuffers, ReadBufferSize: smallestBuffer,
+		NetDialContext: dial, Proxy: proxy, WriteBufferPool: &noWriteBuffers, ReadBufferSize: smallestBuffer,
 	}
 	_, resp, err := g.DialContext(ctx, r.plainURL(), header)
 	if resp != nil {

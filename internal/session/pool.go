@@ -134,6 +134,16 @@ func (p *Pool) removeLocked(k *parked) bool {
 	return true
 }
 
+// empty reports whether no connection waits.
+func (p *Pool) empty() bool {
+	if p == nil {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle) == 0
+}
+
 // CloseIdle closes the connections that wait, and ends the dials.
 func (p *Pool) CloseIdle() {
 	if p == nil {

@@ -109,9 +109,9 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 		return false, true
 	}
 	ev := &Event{Event: e}
-	ev.StatusText = r.a.redact(ev.StatusText)
-	if text := string(e.Raw); r.a.redact(text) != text {
-		ev.Redacted = r.a.redact(text)
+	text := string(e.Raw)
+	if clean := r.a.redact(text); clean != text {
+		ev.Redacted, ev.StatusText = clean, r.a.redact(ev.StatusText)
 	}
 	return r.event(ev)
 }

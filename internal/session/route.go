@@ -43,11 +43,24 @@ const sendBuffer = 64 << 10
 // plainURL is the URL for gorilla, which knows nothing of TLS, hence the port.
 func (r *route) plainURL() string {
 	u := *r.url
-	u.Scheme = "ws"
-	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), map[string]string{"ws": "80", "wss": "443"}[r.url.Scheme])
-	}
+	u.Scheme, u.Host = "ws", r.addr()
 	return u.String()
+}
+
+// addr is the address of the gateway.
+func (r *route) addr() string {
+	if r.url.Port() != "" {
+		return r.url.Host
+	}
+	return net.JoinHostPort(r.url.Hostname(), map[string]string{"ws": "80", "wss": "443"}[r.url.Scheme])
+}
+
+// drop closes a way that has not become a connection.
+func (r *route) drop() {
+	if r != nil && r.raw != nil && !r.open { // or a hook has panicked
+		r.unwatch()
+		_ = r.raw.Close()
+	}
 }
 
 // proxyFor is the Proxy of a websocket.Dialer. It is called before dial is.

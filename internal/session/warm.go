@@ -86,7 +86,9 @@ func (w *warmer) open(ctx, round context.Context) error {
 		if err != nil {
 			return w.late(ctx, err)
 		}
-		c, err := newDialer(w.cfg, w.url, token).dial(ctx)
+		dialer := newDialer(w.cfg, w.url)
+		dialer.use(token)
+		c, err := dialer.dial(ctx)
 		if err == nil {
 			k := &parked{pool: w.pool, conn: c, token: NewSecret(token), born: time.Now()}
 			c.handTo(k)

@@ -111,6 +111,9 @@ func goNames(t *testing.T) map[string]bool {
 					if star, ok := recv.(*ast.StarExpr); ok {
 						recv = star.X
 					}
+					if generic, ok := recv.(*ast.IndexListExpr); ok {
+						recv = generic.X
+					}
 					name = recv.(*ast.Ident).Name + "." + name
 				}
 				names[name] = true

@@ -120,6 +120,9 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 // has no elements.
 func Elements[T any](list json.RawMessage, budget *int) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
+		if len(list) <= len("[]") { // as most are
+			return
+		}
 		dec := json.NewDecoder(bytes.NewReader(list))
 		if open, err := dec.Token(); err != nil || open != json.Delim('[') {
 			return
