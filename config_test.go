@@ -554,6 +554,7 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 			}
 			return err
 		},
+		"Drain": func() error { return c.Drain(ctx) },
 		"SynthesizeStream": func() error {
 			return c.SynthesizeStream(ctx, io.Discard, func(func(string, error) bool) {}, nls.StreamSynthesisParams{})
 		},

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -442,30 +444,45 @@ func ExampleReadWAVHeader() {
 	// Output: 8000 1 16 true <nil>
 }
 
+// At the end of a process the HTTP server stops taking requests, and what has begun is
+// finished, for half a minute at most.
+func ExampleClient_Drain() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	cfg := nls.ConfigFromEnv()
+	cfg.Limiter = nls.NewLimiter(nls.Limits{Each: 20}) // what the account may have
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Addr: "localhost:0"} // its handlers use client
+	go server.ListenAndServe()
+	time.AfterFunc(10*time.Millisecond, stop) // a program waits for its signal
+	<-ctx.Done()
+	last, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	fmt.Println(server.Shutdown(last), client.Drain(last))
+	// Output: <nil> <nil>
+}
+
 // A task cannot be resumed, but after some failures a new one may do better.
-func ExampleRetryable() {
-	ctx := context.Background()
+func ExampleRetry() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
 	client := newClient()
-	recognize := func() (*nls.RecognitionResult, error) {
+	var result *nls.RecognitionResult
+	err := nls.Retry(ctx, func(ctx context.Context) error {
 		file, err := os.Open("testdata/hello.wav")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer file.Close()
-		return client.Recognize(ctx, file, nls.RecognitionParams{}, nls.PumpOptions{})
+		result, err = client.Recognize(ctx, file, nls.RecognitionParams{}, nls.PumpOptions{})
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
-	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		result, err := recognize()
-		if err == nil {
-			fmt.Println(result.Text)
-			return
-		}
-		if !nls.Retryable(err) {
-			log.Fatal(err)
-		}
-		log.Printf("%v; again in %v", err, wait)
-		time.Sleep(wait)
-	}
+	fmt.Println(result.Text)
 	// Output: 你好
 }
 

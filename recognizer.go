@@ -50,7 +50,8 @@ type RecognitionParams struct {
 	PingInterval time.Duration
 
 	// PingTimeout ends the session with ErrPingTimeout when a ping stays
-	// unanswered that long. Zero means never. It must be shorter than
+	// unanswered that long. Zero means PingInterval, once a ping of the session
+	// has been answered; negative means never. It must be shorter than
 	// PingInterval. The clock stands still while reading is paused for a slow
 	// callback.
 	PingTimeout time.Duration

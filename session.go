@@ -168,8 +168,6 @@ func (t timing) check() error {
 	switch {
 	case 0 < t.ping && t.ping < minPingInterval:
 		return &ParamError{"PingInterval", t.ping, fmt.Sprintf("must be %v at least", minPingInterval)}
-	case t.pong < 0:
-		return &ParamError{"PingTimeout", t.pong, "must not be negative"}
 	case t.pong > 0 && interval < 0:
 		return &ParamError{"PingTimeout", t.pong, "there are no pings to time out"}
 	case t.pong > 0 && t.pong >= interval:
@@ -231,6 +229,10 @@ var sdkContext = map[string]any{
 
 // sessionConfig is the part of cfg that the core knows.
 func (c *client) sessionConfig(cfg Config) *session.Config {
+	var acquire func(context.Context, string) (func(), error)
+	if cfg.Limiter != nil {
+		acquire = cfg.Limiter.Acquire
+	}
 	return &session.Config{
 		AppKey:         cfg.AppKey,
 		WriteTimeout:   cfg.WriteTimeout,
@@ -243,6 +245,8 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 		Token:          c.token,
 		Invalidate:     c.invalidate,
 		TokenAtHand:    c.tokenAtHand,
+		Acquire:        acquire,
+		Roster:         new(session.Roster),
 		Explain:        explain,
 	}
 }

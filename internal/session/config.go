@@ -38,6 +38,10 @@ type Config struct {
 	// would.
 	TokenAtHand func() bool
 
+	// Acquire waits for the place of a task; nil means that all have one.
+	Acquire func(ctx context.Context, namespace string) (release func(), err error)
+	Roster  *Roster
+
 	// Explain turns an error of this package into the one that callers see. It
 	// is called once for each error, so that everybody gets the same value, and
 	// must not block. taskID is "" before the connection is open.
@@ -56,7 +60,7 @@ type Params struct {
 	CompleteTimeout time.Duration // of a task without Stop, from readiness; not positive means none
 	IdleTimeout     time.Duration // without a message, once the input is over; not positive means none
 	PingInterval    time.Duration // not positive means no pings
-	PingTimeout     time.Duration // zero means none
+	PingTimeout     time.Duration // negative means none; zero means PingInterval, once a ping has been answered
 
 	Patient  bool // callbacks take as long as they want: none is stuck
 	WaitDone bool // Start waits for the end of the session

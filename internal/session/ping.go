@@ -8,7 +8,7 @@ import (
 // pinger is the ping clock of a connection. One timer serves the interval and,
 // while a ping is unanswered, the timeout.
 type pinger struct {
-	interval, timeout time.Duration // zero timeout: a pong is not waited for
+	interval, timeout time.Duration // see limit
 
 	ask  func() // asks for a ping to be written; writing and written follow
 	fail func() // the timeout has passed
@@ -21,10 +21,25 @@ type pinger struct {
 	stalled bool // reading is paused, so a pong cannot be seen
 	stopped bool
 	busy    bool // a ping is being written, or waits to be
+
+	answered bool // a pong has been seen
 }
 
 func newPinger(interval, timeout time.Duration) *pinger {
 	return &pinger{interval: interval, timeout: timeout}
+}
+
+// limit is how long a pong is waited for; zero means for ever. With a timeout of zero
+// it is the interval, once a pong has shown that this peer answers pings at all; with
+// a negative one pongs are not waited for.
+func (p *pinger) limit() time.Duration {
+	switch {
+	case p.timeout > 0:
+		return p.timeout
+	case p.timeout == 0 && p.answered:
+		return p.interval
+	}
+	return 0
 }
 
 // start starts the clock.
@@ -46,7 +61,7 @@ func (p *pinger) fire() {
 		return
 	}
 	if p.awaited() {
-		if left := p.timeout - time.Since(p.since); left > 0 {
+		if left := p.limit() - time.Since(p.since); left > 0 {
 			p.timer.Reset(left) // a stall has just ended
 			p.mu.Unlock()
 			return
@@ -62,7 +77,7 @@ func (p *pinger) fire() {
 }
 
 // awaited reports whether the timer waits for a pong.
-func (p *pinger) awaited() bool { return !p.sent.IsZero() && p.timeout > 0 && !p.stalled }
+func (p *pinger) awaited() bool { return !p.sent.IsZero() && p.limit() > 0 && !p.stalled }
 
 // writing says that a ping is about to be written. Its pong may come before
 // written is called. It reports false if p has not asked for one, since another
@@ -90,7 +105,7 @@ func (p *pinger) written(ok bool) {
 	switch {
 	case p.stopped:
 	case p.awaited():
-		p.timer.Reset(p.timeout)
+		p.timer.Reset(p.limit())
 	default: // nothing to wait for, or the pong came already
 		p.timer.Reset(p.wait)
 	}
@@ -104,8 +119,9 @@ func (p *pinger) pong() (rtt time.Duration, ok bool) {
 		return 0, false
 	}
 	rtt, p.sent = time.Since(p.sent), time.Time{}
+	p.answered = true
 	p.wait = max(p.interval-rtt, 0)
-	if p.timeout > 0 && !p.busy && !p.stopped {
+	if p.limit() > 0 && !p.busy && !p.stopped {
 		p.timer.Reset(p.wait)
 	}
 	return rtt, true
@@ -122,7 +138,7 @@ func (p *pinger) stall(stalled bool) {
 	}
 	p.since = time.Now()
 	if p.awaited() && !p.busy && !p.stopped {
-		p.timer.Reset(p.timeout)
+		p.timer.Reset(p.limit())
 	}
 }
 

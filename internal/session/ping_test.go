@@ -60,7 +60,9 @@ type tick struct {
 // The clock has an interval of 8 s and, but where it says otherwise, a timeout of
 // 5 s. Each test ends after a minute.
 func TestThePingClock(t *testing.T) {
+	const byDefault = -2 // as if the caller had said nothing
 	hold := func(c *clock) { c.late.Store(true) }
+	dies := func(c *clock) { c.rtt.Store(0) }
 	for _, c := range []struct {
 		name    string
 		timeout time.Duration
@@ -110,6 +112,16 @@ func TestThePingClock(t *testing.T) {
 		{name: "a ping that cannot be written", steps: []tick{{1, hold}, {9, (*clock).writes}, {10, (*clock).breaks}, {19, (*clock).ends}},
 			want: "ask@8s ask@18s"},
 
+		{name: "by default, a peer that answers no ping", timeout: byDefault, steps: []tick{{25, (*clock).ends}}, want: "ask@8s ask@16s ask@24s"},
+		{name: "by default, a peer that answers no ping any more", timeout: byDefault, rtt: time.Second, steps: []tick{{10, dies}},
+			want: "ask@8s pong after 1s@9s ask@16s fail@24s"},
+		{name: "by default, pongs that come", timeout: byDefault, rtt: 7 * time.Second, steps: []tick{{33, (*clock).ends}},
+			want: "ask@8s pong after 7s@15s ask@16s pong after 7s@23s ask@24s pong after 7s@31s ask@32s pong after 7s@39s"},
+		{name: "by default, a stall while a pong is waited for", timeout: byDefault, rtt: time.Second,
+			steps: []tick{{10, dies}, {17, (*clock).fills}, {21, (*clock).drains}}, want: "ask@8s pong after 1s@9s ask@16s fail@29s"},
+		{name: "without a timeout, a peer that answers no ping any more", timeout: -1, rtt: time.Second,
+			steps: []tick{{10, dies}, {33, (*clock).ends}}, want: "ask@8s pong after 1s@9s ask@16s ask@24s ask@32s"},
+
 		{name: "stop", steps: []tick{{5, (*clock).ends}}},
 		{name: "stop before the pong", steps: []tick{{9, (*clock).ends}}, want: "ask@8s"},
 		{name: "stop twice", steps: []tick{{9, (*clock).ends}, {10, (*clock).ends}}, want: "ask@8s"},
@@ -125,8 +137,10 @@ func TestThePingClock(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				timeout := 5 * time.Second
-				if c.timeout != 0 {
-					timeout = max(c.timeout, 0)
+				if c.timeout == byDefault {
+					timeout = 0
+				} else if c.timeout != 0 {
+					timeout = c.timeout
 				}
 				p := newClock(8*time.Second, timeout)
 				p.rtt.Store(int64(c.rtt))

@@ -35,6 +35,11 @@ type route struct {
 	open    bool
 }
 
+// sendBuffer is how much the system keeps for a network that takes nothing: two to four
+// seconds of audio, for Linux doubles it. Left alone it grows to megabytes, minutes of
+// audio that are lost before a write blocks and WriteTimeout begins to count.
+const sendBuffer = 64 << 10
+
 // plainURL is the URL for gorilla, which knows nothing of TLS, hence the port.
 func (r *route) plainURL() string {
 	u := *r.url
@@ -94,6 +99,9 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	c, err := netDial(ctx, network, first)
 	if err != nil {
 		return nil, err
+	}
+	if t, ok := c.(*net.TCPConn); ok && r.cfg.NetDialContext == nil {
+		_ = t.SetWriteBuffer(sendBuffer) // what it is without that works, too
 	}
 	r.raw = rawConn(c)
 	r.unwatch = context.AfterFunc(ctx, func() { _ = r.raw.Close() })

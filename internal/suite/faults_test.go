@@ -274,7 +274,8 @@ Whatever the fault, Done closes, no goroutine is left, OnError is called at most
 once and last (neither if the connection was never open), and the same object starts again.
 The error of a session that reached the service has its task id. Times are the defaults; with
 PingTimeout unset, a line that ends in ErrPingTimeout ends with the timeout of the call or, for
-CommonProto, with the caller's context.
+CommonProto, with the caller's context; but no later than 16 s after the last answer to a ping,
+once there has been one.
 
 | fault | at | what the caller sees | after | error | Retryable | callbacks |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -285,7 +285,6 @@ func TestPingParameters(t *testing.T) {
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		tr := clientOf(t, server).NewTranscriber(nls.TranscriberHandlers{})
 		for _, p := range []nls.TranscriptionParams{
-			{PingTimeout: -1},
 			{PingTimeout: nls.DefaultPingInterval},
 			{PingInterval: 5 * time.Second, PingTimeout: 6 * time.Second},
 			{PingInterval: -1, PingTimeout: 1},
@@ -309,7 +308,8 @@ func TestPingTimeouts(t *testing.T) {
 	}{
 		{"default interval", 0, 5 * time.Second, noPong},
 		{"own interval", 2 * time.Second, time.Second, outcome{is: nls.ErrPingTimeout, retryable: true, after: 3 * time.Second}},
-		{"not checked", 2 * time.Second, 0, outcome{completes: true, after: 30 * time.Second}},
+		{"not checked", 2 * time.Second, -1, outcome{completes: true, after: 30 * time.Second}},
+		{"none has been answered", 2 * time.Second, 0, outcome{completes: true, after: 30 * time.Second}},
 		{"no pings", -1, 0, outcome{completes: true, after: 30 * time.Second}},
 	} {
 		for _, p := range matrixProducts() {
