@@ -255,16 +255,6 @@ func (r *continuousRun) interrupted(l *leg, err error, wait time.Duration) {
 	}, 0)
 }
 
-// overloaded reports whether err says that the service has too much to do.
-func overloaded(err error) bool {
-	switch StatusCode(err) {
-	case StatusTooManyRequests, StatusConcurrencyExceeded:
-		return true
-	}
-	e, ok := errors.AsType[*HandshakeError](err)
-	return ok && e.HTTPStatus == 429
-}
-
 // sentenceStep is what a session says of a sentence.
 type sentenceStep int
 

@@ -398,29 +398,24 @@ func ExampleReadWAVHeader() {
 }
 
 // A task cannot be resumed, but after some failures a new one may do better.
-func ExampleRetryable() {
-	ctx := context.Background()
+func ExampleRetry() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
 	client := newClient()
-	recognize := func() (*nls.RecognitionResult, error) {
+	var result *nls.RecognitionResult
+	err := nls.Retry(ctx, func(ctx context.Context) error {
 		file, err := os.Open("testdata/hello.wav")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer file.Close()
-		return client.Recognize(ctx, file, nls.RecognitionParams{}, nls.PumpOptions{})
+		result, err = client.Recognize(ctx, file, nls.RecognitionParams{}, nls.PumpOptions{})
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
-	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		result, err := recognize()
-		if err == nil {
-			fmt.Println(result.Text)
-			return
-		}
-		if !nls.Retryable(err) {
-			log.Fatal(err)
-		}
-		log.Printf("%v; again in %v", err, wait)
-		time.Sleep(wait)
-	}
+	fmt.Println(result.Text)
 	// Output: 你好
 }
 

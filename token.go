@@ -393,7 +393,7 @@ func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err e
 	}
 	c.throttled = nil
 	e, ok := errors.AsType[*TokenError](err)
-	if ok && (strings.HasPrefix(e.Code, "Throttling") || e.HTTPStatus == http.StatusTooManyRequests) {
+	if ok && isThrottled(e) {
 		c.throttled = err
 	}
 	if c.throttled != nil || background {
