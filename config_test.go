@@ -546,6 +546,15 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 			}
 			return err
 		},
+		"NewContinuousTranscriber": func() error {
+			return c.NewContinuousTranscriber(nls.ContinuousHandlers{}, nls.ContinuousOptions{}).Start(ctx, nls.TranscriptionParams{})
+		},
+		"TranscribeContinuously": func() (err error) {
+			for _, err = range c.TranscribeContinuously(ctx, strings.NewReader("x"), nls.TranscriptionParams{}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+			}
+			return err
+		},
+		"Drain": func() error { return c.Drain(ctx) },
 		"SynthesizeStream": func() error {
 			return c.SynthesizeStream(ctx, io.Discard, func(func(string, error) bool) {}, nls.StreamSynthesisParams{})
 		},

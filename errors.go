@@ -30,6 +30,7 @@ var (
 	ErrNotStarted      = session.ErrNotStarted      // SendAudio, Stop... outside a session
 	ErrStopping        = session.ErrStopping        // SendAudio after Stop
 	ErrCompleted       = session.ErrCompleted       // SendAudio after the service completed the task by itself
+	ErrClientDrained   = session.ErrDrained         // Start after Client.Drain
 	ErrShutdown        = session.ErrShutdown        // ended by Shutdown
 	ErrStartTimeout    = session.ErrStartTimeout    // also matches context.DeadlineExceeded
 	ErrStopTimeout     = session.ErrStopTimeout     // also matches context.DeadlineExceeded

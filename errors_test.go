@@ -38,6 +38,7 @@ func TestRetryable(t *testing.T) {
 		{nls.ErrStopping, false, false},
 		{nls.ErrCompleted, false, false},
 		{nls.ErrShutdown, false, false},
+		{nls.ErrClientDrained, false, false},
 		{context.Canceled, false, false},
 		{&nls.TokenError{Err: context.Canceled}, false, false},
 

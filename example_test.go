@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -395,6 +397,26 @@ func ExampleReadWAVHeader() {
 	samples, err := io.ReadAll(file)
 	fmt.Println(wav.SampleRate, wav.Channels, wav.BitsPerSample, int64(len(samples)) == wav.DataSize, err)
 	// Output: 8000 1 16 true <nil>
+}
+
+// At the end of a process the HTTP server stops taking requests, and what has begun is
+// finished, for half a minute at most.
+func ExampleClient_Drain() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	cfg := nls.ConfigFromEnv()
+	cfg.Limiter = nls.NewLimiter(nls.Limits{Each: 20}) // what the account may have
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Addr: "localhost:0"} // its handlers use client
+	go server.ListenAndServe()
+	time.AfterFunc(10*time.Millisecond, stop) // a program waits for its signal
+	<-ctx.Done()
+	last, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	fmt.Println(server.Shutdown(last), client.Drain(last))
+	// Output: <nil> <nil>
 }
 
 // A task cannot be resumed, but after some failures a new one may do better.

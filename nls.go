@@ -130,6 +130,10 @@ type Config struct {
 	// completed within the last 8 seconds, as the service permits.
 	ReuseConnections bool
 
+	// Limiter admits sessions; nil admits all. See NewLimiter. A Start that waits
+	// for it for too long fails with an error that matches ErrStartTimeout.
+	Limiter Limiter
+
 	// Header is added to the websocket handshake request. It must not have the
 	// fields of the handshake itself; X-NLS-Token in it is ignored.
 	Header http.Header

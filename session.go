@@ -229,6 +229,10 @@ var sdkContext = map[string]any{
 
 // sessionConfig is the part of cfg that the core knows.
 func (c *client) sessionConfig(cfg Config) *session.Config {
+	var acquire func(context.Context, string) (func(), error)
+	if cfg.Limiter != nil {
+		acquire = cfg.Limiter.Acquire
+	}
 	return &session.Config{
 		AppKey:         cfg.AppKey,
 		WriteTimeout:   cfg.WriteTimeout,
@@ -241,6 +245,8 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 		Token:          c.token,
 		Invalidate:     c.invalidate,
 		TokenAtHand:    c.tokenAtHand,
+		Acquire:        acquire,
+		Roster:         new(session.Roster),
 		Explain:        explain,
 	}
 }

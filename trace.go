@@ -18,6 +18,7 @@ import (
 // Start context also fire.
 type Trace struct {
 	TokenDone   func(TraceToken)
+	LimitDone   func(TraceLimit) // Config.Limiter has admitted the session, or not
 	DialStart   func(TraceDial)
 	DialDone    func(TraceDial)
 	Command     func(TraceMessage) // a text message was sent
@@ -36,6 +37,12 @@ type (
 		Expiry   time.Time
 		Duration time.Duration
 		Err      error
+	}
+	// TraceLimit describes the wait for a place, see Config.Limiter.
+	TraceLimit struct {
+		Namespace, TaskID string
+		Duration          time.Duration
+		Err               error
 	}
 	// TraceDial describes a connection attempt. In DialStart only URL,
 	// TaskID and Attempt are set. URL has no query, where a token might be.
@@ -112,6 +119,8 @@ func sessionHooks(ts []*Trace) *session.Hooks {
 		return fanOut(ts, field, func(d session.Dial) TraceDial { return TraceDial(d) })
 	}
 	return &session.Hooks{
+		LimitDone: fanOut(ts, func(t *Trace) func(TraceLimit) { return t.LimitDone },
+			func(l session.Limit) TraceLimit { return TraceLimit(l) }),
 		DialStart: dial(func(t *Trace) func(TraceDial) { return t.DialStart }),
 		DialDone:  dial(func(t *Trace) func(TraceDial) { return t.DialDone }),
 		Command:   message(func(t *Trace) func(TraceMessage) { return t.Command }),

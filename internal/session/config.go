@@ -38,6 +38,10 @@ type Config struct {
 	// would.
 	TokenAtHand func() bool
 
+	// Acquire waits for the place of a task; nil means that all have one.
+	Acquire func(ctx context.Context, namespace string) (release func(), err error)
+	Roster  *Roster
+
 	// Explain turns an error of this package into the one that callers see. It
 	// is called once for each error, so that everybody gets the same value, and
 	// must not block. taskID is "" before the connection is open.

@@ -68,6 +68,7 @@ func (r *delivering) last() {
 	a := r.current.Load()
 	if r.next(0) {
 		r.part(a.conn)
+		r.opening.leave()
 	}
 	if r.outcome.begun.Load() {
 		r.tell(a)
@@ -77,7 +78,7 @@ func (r *delivering) last() {
 		r.p.Pool.leave()
 	}
 	r.current.Store(nil) // the object may live on, its buffers need not
-	r.outcome.finish()
+	conclude(r.Task)
 }
 
 // tell tells the callbacks and the hooks of the end.

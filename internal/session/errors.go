@@ -12,6 +12,7 @@ var (
 	ErrNotStarted      = errors.New("nls: session not started")
 	ErrStopping        = errors.New("nls: session is stopping")
 	ErrCompleted       = errors.New("nls: task completed")
+	ErrDrained         = errors.New("nls: client drained")
 	ErrShutdown        = errors.New("nls: session shut down")
 	ErrStartTimeout    = error(&timeoutError{"nls: start timed out", context.DeadlineExceeded})
 	ErrStopTimeout     = error(&timeoutError{"nls: stop timed out", context.DeadlineExceeded})

@@ -20,6 +20,7 @@ const (
 // Hooks observe a session. Every field is set; the structs have the fields of
 // their namesakes in package nls, which converts them.
 type Hooks struct {
+	LimitDone   func(Limit)
 	DialStart   func(Dial)
 	DialDone    func(Dial)
 	Command     func(Message)
@@ -32,6 +33,12 @@ type Hooks struct {
 }
 
 type (
+	// Limit is a wait for a place.
+	Limit struct {
+		Namespace, TaskID string
+		Duration          time.Duration
+		Err               error
+	}
 	// Dial is a connection attempt.
 	Dial struct {
 		URL, TaskID string

@@ -30,6 +30,8 @@ type opening struct {
 	sent    atomic.Bool             // with WaitDone: the first directive is
 	dialing atomic.Pointer[dialer]  // nil before the first dial
 	refused atomic.Pointer[refusal] // of the first attempt; nil if there was none
+	place   func()                  // gives its place back; nil if it has none
+	waiting atomic.Bool             // for that place
 	tries   int                     // connections that were tried
 	// mayBeStale says that a connection which waits may be tried.
 	mayBeStale bool
@@ -43,14 +45,21 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 		if !returned { // user code has panicked or ended this goroutine
 			o.fail(&exitError{"user code in Start"})
 			if o.current.Load() == nil {
-				o.outcome.finish()
+				o.leave()
+				conclude(o.Task)
 			}
 			o.bounds.stop()
 		}
 	}()
 	o.bounds.start(o.bound)
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
-	err := o.open(ctx, a)
+	err := o.admit(ctx)
+	if err == nil {
+		err = o.open(ctx, a)
+	} else {
+		o.fail(err)
+		err = o.giveUp()
+	}
 	o.p.Payload = nil // sessions are long, and it may be large
 	o.dialing.Store(nil)
 	if err == nil && o.p.WaitDone {
@@ -131,7 +140,8 @@ func (o *opening) giveUp() error {
 		return waitEnd(context.Background(), o.Task, "Start")
 	}
 	o.bounds.stop()
-	o.outcome.finish()
+	o.leave()
+	conclude(o.Task)
 	return o.outcome.err()
 }
 
@@ -217,6 +227,9 @@ func (p *Params) completeBound() bound {
 func late(o *opening, timeout error) error {
 	if timeout != ErrStartTimeout {
 		return timeout
+	}
+	if o.waiting.Load() {
+		return &placeError{timeout, o.p.Namespace}
 	}
 	if r := o.refused.Load(); r != nil {
 		return r.err()

@@ -1,0 +1,87 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Roster knows the tasks of a client that run. A nil Roster knows none and admits
+// all.
+type Roster struct {
+	mu      sync.Mutex // never held over I/O or user code
+	tasks   map[*Task]struct{}
+	drained chan struct{} // nil before Drain; then closed when no task is left
+}
+
+// enter adds t. It reports false if no task may start any more.
+func (r *Roster) enter(t *Task) bool {
+	if r == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.drained != nil {
+		return false
+	}
+	if r.tasks == nil {
+		r.tasks = map[*Task]struct{}{}
+	}
+	r.tasks[t] = struct{}{}
+	return true
+}
+
+// leave removes t, which has ended, if it is there.
+func (r *Roster) leave(t *Task) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.tasks[t]; !ok {
+		return
+	}
+	delete(r.tasks, t)
+	if r.drained != nil && len(r.tasks) == 0 {
+		close(r.drained)
+	}
+}
+
+// Drain lets nobody enter any more and waits until all have left. When ctx ends it
+// shuts down those that are there, and waits no longer than lastResort for their
+// callbacks.
+func (r *Roster) Drain(ctx context.Context) error {
+	r.mu.Lock()
+	if r.drained == nil {
+		r.drained = make(chan struct{})
+		if len(r.tasks) == 0 {
+			close(r.drained)
+		}
+	}
+	drained := r.drained
+	r.mu.Unlock()
+	if isClosed(drained) { // before ctx is looked at
+		return nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	left := make([]*Task, 0, len(r.tasks))
+	for t := range r.tasks {
+		left = append(left, t)
+	}
+	r.mu.Unlock()
+	for _, t := range left {
+		t.Shutdown()
+	}
+	timer := time.NewTimer(lastResort)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	}
+	return ctx.Err()
+}
