@@ -81,12 +81,15 @@ type Config struct {
 	// AppKey of the project in the NLS console. Required.
 	AppKey string
 
-	// Credentials. The first one set wins: TokenSource, Token, AccessKeyID
-	// with AccessKeySecret, a token in URL. With an access key the Client creates
-	// tokens as needed and shares them between all of its sessions. What no HTTP
-	// header can carry is a *ParamError: of Start, if it comes from a TokenSource.
+	// Credentials. The first one set wins: TokenSource, Token, Credentials,
+	// AccessKeyID with AccessKeySecret, a token in URL. With an access key the Client
+	// creates tokens as needed and shares them between all of its sessions; with a
+	// Token too, once that is refused. Credentials are asked for the key at each
+	// lookup; see DefaultCredentials. What no HTTP header can carry is a *ParamError:
+	// of Start, if it comes from a TokenSource or from Credentials.
 	TokenSource     TokenSource
 	Token           string
+	Credentials     CredentialSource
 	AccessKeyID     string
 	AccessKeySecret string
 	SecurityToken   string // with a temporary (STS) access key
@@ -190,6 +193,8 @@ func (c *Config) credentials() string {
 		return "TokenSource"
 	case c.Token != "":
 		return "Token"
+	case c.Credentials != nil:
+		return "Credentials"
 	case c.AccessKeyID != "":
 		return "AccessKey"
 	case queryToken(c.URL) != "":
@@ -356,10 +361,12 @@ func (c *Config) tokens() (TokenSource, error) {
 	switch {
 	case c.TokenSource != nil:
 		return c.TokenSource, nil
+	case c.Token != "" && c.lookups(opts) != nil:
+		return c.lookups(opts).(*tokenCache).startWith(c.Token), nil
 	case c.Token != "":
 		return StaticToken(c.Token), nil
-	case c.AccessKeyID != "" && c.AccessKeySecret != "":
-		return NewTokenSource(AccessKey{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken}, opts), nil
+	case c.lookups(opts) != nil:
+		return c.lookups(opts), nil
 	case c.AccessKeyID != "":
 		return nil, &ParamError{"AccessKeySecret", nil, "must not be empty"}
 	case c.AccessKeySecret != "":
@@ -367,7 +374,18 @@ func (c *Config) tokens() (TokenSource, error) {
 	case queryToken(c.URL) != "":
 		return StaticToken(queryToken(c.URL)), nil
 	}
-	return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, or AccessKeyID and AccessKeySecret"}
+	return nil, &ParamError{"Token", nil, "no credentials: set TokenSource, Token, Credentials, or AccessKeyID and AccessKeySecret"}
+}
+
+// lookups is the TokenSource of the access keys in c; nil if there are none.
+func (c *Config) lookups(opts *TokenOptions) TokenSource {
+	switch {
+	case c.Credentials != nil:
+		return NewTokenSourceFrom(c.Credentials, opts)
+	case c.AccessKeyID != "" && c.AccessKeySecret != "":
+		return NewTokenSource(AccessKey{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken}, opts)
+	}
+	return nil
 }
 
 // tokenOptions are the TokenOptions of an access key in c.

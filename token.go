@@ -3,6 +3,7 @@ package nls
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -207,13 +208,7 @@ func GetToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, e
 // five minutes before it expires. Share one source per key. See CacheTokens for
 // how the cache behaves.
 func NewTokenSource(key AccessKey, opts *TokenOptions) TokenSource {
-	var o TokenOptions
-	if opts != nil {
-		o = *opts
-	}
-	return CacheTokens(TokenSourceFunc(func(ctx context.Context) (*Token, error) {
-		return GetToken(ctx, key, &o)
-	}), tokenEarly)
+	return NewTokenSourceFrom(CredentialSourceFunc(func(context.Context) (AccessKey, error) { return key, nil }), opts)
 }
 
 // CacheTokens wraps src in the cache of NewTokenSource, replacing a token early
@@ -221,7 +216,8 @@ func NewTokenSource(key AccessKey, opts *TokenOptions) TokenSource {
 //
 // A token that is due for replacement is served until it expires, while the
 // lookup runs in the background. A lookup has 30 seconds; it ends sooner when
-// every caller that waits for it has given up. A failed lookup is not cached;
+// every caller that waits for it has given up. One whose source ignores its context
+// is given up then, and the source is asked again, beside the call that goes on. A failed lookup is not cached;
 // but when the service throttles (a *TokenError with a Throttling code or HTTP
 // status 429), no lookup starts before a pause has passed, and that error is
 // returned meanwhile. The pause grows from one second to one minute. A lookup in
@@ -271,6 +267,12 @@ func (c *tokenCache) String() string { return "nls.TokenSource{***}" }
 
 // GoString returns String.
 func (c *tokenCache) GoString() string { return c.String() }
+
+// startWith makes value the token until it is refused.
+func (c *tokenCache) startWith(value string) *tokenCache {
+	c.tokens().token = &Token{Value: value}
+	return c
+}
 
 // cachedTokens is what a tokenCache has.
 type cachedTokens struct {
@@ -337,8 +339,9 @@ func (c *cachedTokens) lookup(ctx context.Context) (tok *Token, cached bool, err
 	return nil, false, ctx.Err()
 }
 
-// start starts a lookup. The caller holds mu. The goroutine ends with the
-// lookup, at the latest after tokenTimeout.
+// start starts a lookup. The caller holds mu. The goroutine ends with the call of
+// the source; the lookup, at the latest, after tokenTimeout and a moment, in which a
+// source that obeys its context says its own error.
 func (c *cachedTokens) start(background bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	l := &tokenLookup{cancel: cancel, done: make(chan struct{})}
@@ -346,7 +349,11 @@ func (c *cachedTokens) start(background bool) {
 		l.waiters = 1
 	}
 	c.running = l
+	late := time.AfterFunc(tokenTimeout+settleTime, func() {
+		c.finish(l, background, nil, &TokenError{Err: fmt.Errorf("the TokenSource does not return: %w", context.DeadlineExceeded)})
+	})
 	go func() {
+		defer late.Stop()
 		defer cancel()
 		var tok *Token
 		err := error(&TokenError{Message: "the TokenSource has exited its goroutine"})
@@ -361,6 +368,11 @@ func (c *cachedTokens) start(background bool) {
 func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-l.done:
+		return // it took too long
+	default:
+	}
 	defer close(l.done)
 	if err != nil {
 		tok = nil

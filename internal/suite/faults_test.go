@@ -443,7 +443,7 @@ func TestFaultMatrix(t *testing.T) {
 
 func (c cell) test(t *testing.T) {
 	inBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultOnce(c.fault)}, func(t *testing.T, server *nlstest.Server) {
-		client := clientOf(t, server)
+		client := clientOf(t, server, withToken)
 		s := c.product.new(client)
 		s.ping, s.pong = 8*time.Second, 5*time.Second
 		s.play(t, client, c.want, 0)

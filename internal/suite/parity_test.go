@@ -527,7 +527,7 @@ func TestParityConstructors(t *testing.T) {
 				if got := w.shakes[0].Get("X-NLS-Token"); got != "made-up-token" {
 					t.Errorf("X-NLS-Token: %s", got)
 				}
-				c = clientOf(t, w.Server, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "other" })
+				c = clientOf(t, w.Server, withToken, func(cfg *nls.Config) { cfg.AppKey, cfg.Token = "key", "other" })
 				if err := start(t.Context(), c, product(item)); !errors.Is(err, nls.ErrAccessDenied) {
 					t.Errorf("with another token: %v", err)
 				}

@@ -27,6 +27,9 @@ import (
 // withKey leaves a Config nothing but its access key.
 func withKey(cfg *nls.Config) { cfg.Token = "" }
 
+// withToken leaves a Config nothing but its token.
+func withToken(cfg *nls.Config) { cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken = "", "", "" }
+
 // refusals counts handshakes that the gateway refuses.
 func refusals(n *atomic.Int32) func(*nls.Config) {
 	return func(cfg *nls.Config) {
@@ -136,11 +139,30 @@ func TestFiveHundredSessionsRefusedTogetherCostOneCall(t *testing.T) {
 func TestStaticTokenThatExpiredIsAccessDenied(t *testing.T) {
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		server.ExpireTokens()
-		err := newTranscriberSubject(clientOf(t, server)).run(t.Context())
+		err := newTranscriberSubject(clientOf(t, server, withToken)).run(t.Context())
 		e, ok := errors.AsType[*nls.HandshakeError](err)
 		if !ok || e.HTTPStatus != 403 || !strings.Contains(e.Body, "has expired!") || !errors.Is(err, nls.ErrAccessDenied) || nls.Retryable(err) {
 			t.Errorf("%#v", err)
 		}
+	})
+}
+
+// ConfigFromEnv finds both where an old NLS_TOKEN has been left behind.
+func TestRefusedTokenFallsBackToTheKey(t *testing.T) {
+	forEachProduct(t, func(t *testing.T, p product) {
+		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+			var refused atomic.Int32
+			c := clientOf(t, server, refusals(&refused))
+			server.ExpireTokens()
+			for range 3 {
+				if err := p.new(c).run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := server.Stats().Tokens; refused.Load() != 1 || n != 1 {
+				t.Errorf("%d refused handshakes and %d tokens, want 1 and 1", refused.Load(), n)
+			}
+		})
 	})
 }
 

@@ -527,7 +527,7 @@ func TestWarmSaysWhatStartWouldSay(t *testing.T) {
 		{name: "refused", fault: "refuse@handshake,code=503,text=busy", want: handshake(503), dials: 2},
 		{name: "no token", cfg: withSource(nls.TokenSourceFunc(func(context.Context) (*nls.Token, error) { return nil, errNobody })),
 			want: func(err error) bool { return errors.Is(err, errNobody) }},
-		{name: "the token is refused", cfg: func(cfg *nls.Config) { cfg.Token = "other" }, dials: 2,
+		{name: "the token is refused", cfg: func(cfg *nls.Config) { withToken(cfg); cfg.Token = "other" }, dials: 2,
 			want: func(err error) bool { return errors.Is(err, nls.ErrAccessDenied) }},
 		{name: "the token is refused, and there is another", cfg: withSource(&rotating{tokens: []string{"other", "one"}}), dials: -1, // one may see that the other was refused
 			want: func(err error) bool { return err == nil }},
