@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -150,6 +151,14 @@ type Config struct {
 	// Logger receives the SDK's own messages. Nil means silent. Tokens and
 	// access keys are never logged; frames are, at LevelTrace.
 	Logger *slog.Logger
+
+	// Record receives every message of every session as a line of JSON, for
+	// nlstest.Replay: text whole, without the token, audio as its length and hash, or
+	// whole with RecordAudio. Text is what users said and heard. Each line is one Write,
+	// on the goroutine that sent or beside the one that reads, never two at a time; a
+	// slow Record slows its sessions. After an error, which is logged, it gets no more.
+	Record      io.Writer
+	RecordAudio bool
 
 	// Trace receives structured hooks from every session of the Client.
 	// See WithTrace for hooks on one session.

@@ -242,6 +242,7 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 		Proxy:          cfg.Proxy,
 		NetDialContext: cfg.NetDialContext,
 		Log:            c.log,
+		Record:         newRecorder(cfg, c.log),
 		Token:          c.token,
 		Invalidate:     c.invalidate,
 		TokenAtHand:    c.tokenAtHand,

@@ -65,6 +65,16 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 		fault = nil
 	}
 
+	if p := s.replay.Load(); p != nil {
+		ws, err := upgrader.Upgrade(w, r, http.Header{"Server": {"Tengine"}})
+		if err != nil {
+			return
+		}
+		s.connections.Add(1)
+		(&replayConn{replay: p, ctx: s.ctx, ws: ws, link: link, token: token, in: make(chan replayMessage)}).serve(s)
+		return
+	}
+
 	// Neither the order of the header fields nor their case matters, but the
 	// service names its proxy in every answer.
 	ws, err := upgrader.Upgrade(mutedWriter{w}, r, http.Header{"Server": {"Tengine"}})

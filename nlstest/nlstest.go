@@ -97,6 +97,7 @@ type Server struct {
 	TokenURL string // https://127.0.0.1:port/, always TLS, as the SDK demands
 
 	opts      Options
+	replay    atomic.Pointer[replay] // nil but in a Replayer
 	accounts  *accounts
 	authority *authority
 	pipes     map[string]*pipeListener // by address, in Pipe mode

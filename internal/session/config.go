@@ -29,6 +29,7 @@ type Config struct {
 	Proxy          func(*http.Request) (*url.URL, error)
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log            *slog.Logger
+	Record         func(Frame) // is told of every message, of one session at a time or of several; nil means none
 
 	// Token supplies the token of a connection. Invalidate is told of one that
 	// the gateway refused and reports whether Token may now have another.

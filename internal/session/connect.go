@@ -71,6 +71,9 @@ func (o *connecting) writeFirst() error {
 	if o.watch.tracing() {
 		o.watch.frame("nls: send", wsframe.Text, a.frame, a.redact)
 	}
+	if o.cfg.Record != nil {
+		o.record(a, o.recordFrame(a, true, wsframe.Text, a.frame))
+	}
 	s := sending{t: o.Task, a: a, start: time.Now()}
 	deadline := a.conn.writeDeadline()
 	err := a.conn.lock(a.conn.reader.done, deadline) // who has waited may be saying goodbye

@@ -98,7 +98,10 @@ func (r *delivering) tell(a *attempt) {
 	}
 	r.queue.mark(true)
 	r.watch.flush()
-	if r.next(3) && r.watch.hooks != nil {
+	if r.next(3) {
+		r.recordEnd(a, cause)
+	}
+	if r.next(4) && r.watch.hooks != nil {
 		r.watch.hooks.SessionDone(Summary{
 			Namespace: r.p.Namespace, TaskID: a.id, Start: r.stats.begin, End: time.Now(),
 			FirstResult: time.Duration(r.stats.firstResult.Load()),

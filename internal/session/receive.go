@@ -56,6 +56,10 @@ func (r *receiving) receive(_ *conn, opcode byte, data []byte) (then func(), on 
 	if r.watch.tracing() {
 		r.watch.later(func() { r.watch.frame("nls: receive", opcode, data, r.a.redact) })
 	}
+	if r.cfg.Record != nil {
+		f := r.recordFrame(r.a, false, opcode, data)
+		r.watch.later(func() { r.record(r.a, f) })
+	}
 	if opcode == wsframe.Text {
 		dispatch, on := r.text(data)
 		if then = doNothing; dispatch {

@@ -83,6 +83,7 @@ type sending struct {
 	deadline time.Duration
 	start    time.Time // of the message that is being written; zero without hooks
 	written  []Message // the hooks are told when the lock has been given back, since they may send
+	frames   []Frame   // as written, for the recording
 	failed   error     // of the write
 }
 
@@ -138,6 +139,9 @@ func (s *sending) before(opcode byte, data []byte) error {
 	if s.t.watch.tracing() {
 		s.t.watch.frame("nls: send", opcode, data, s.a.redact)
 	}
+	if s.t.cfg.Record != nil {
+		s.frames = append(s.frames, s.t.recordFrame(s.a, true, opcode, data))
+	}
 	if s.t.watch.hooks != nil {
 		s.start = time.Now()
 	}
@@ -168,6 +172,9 @@ func (s *sending) end(opcode byte, err error) error {
 			s.t.fail(s.failed)
 		}
 		<-s.conn.writing
+	}
+	for _, f := range s.frames {
+		s.t.record(s.a, f)
 	}
 	for _, m := range s.written {
 		s.t.watch.wrote(opcode, m)

@@ -17,12 +17,13 @@ type Task struct {
 	cfg *Config
 	p   Params
 
-	outcome outcome
-	bounds  bounds
-	queue   queue[*Delivery]
-	watch   watcher
-	opening opening
-	deliver delivering
+	outcome  outcome
+	bounds   bounds
+	queue    queue[*Delivery]
+	watch    watcher
+	recorded atomic.Int64 // frames
+	opening  opening
+	deliver  delivering
 
 	id       atomic.Pointer[string]  // of the attempt
 	current  atomic.Pointer[attempt] // nil before a connection is open, and after the end
