@@ -312,7 +312,7 @@ func honestSession(ctx context.Context, s *Server, text string) error {
 	if err := c.Synthesize(ctx, &audio, nls.SynthesisParams{Text: text}); err != nil {
 		return err
 	}
-	r, err := c.Recognize(ctx, &audio, nls.RecognitionParams{}, nls.PumpOptions{Speed: -1})
+	r, err := c.Recognize(ctx, &audio, nls.RecognitionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{Speed: -1})
 	if err == nil && r.Text != text {
 		err = fmt.Errorf("recognised %q, want %q", r.Text, text)
 	}
@@ -417,7 +417,7 @@ func TestOneClientCannotTakeAnothersSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	victim := account(t, s, "honest", "SpeechTranscriber")
-	victim.send("StartTranscription", `{}`)
+	victim.send("StartTranscription", `{"enable_punctuation_prediction":true}`)
 	victim.want("TranscriptionStarted")
 	half := audio.Len() / 4 * 2
 	victim.binary(audio.Next(half))

@@ -14,6 +14,10 @@
 // said. [Script] answers any audio with given sentences, for tests of code that
 // needs known words. Set Options.Engine to plug in a real engine.
 //
+// Without enable_punctuation_prediction what any Engine hears comes without
+// punctuation, as from the service; Words have none in any case. An Engine writes
+// punctuation always.
+//
 // # Where it differs from the service
 //
 // Audio may come faster than it plays (status 41040202 does not occur). Formats

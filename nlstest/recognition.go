@@ -36,7 +36,8 @@ type listener struct {
 	format       string
 	rate         int
 	intermediate bool
-	silence      int // ms that end a sentence
+	punctuation  bool // enable_punctuation_prediction
+	silence      int  // ms that end a sentence
 
 	engine  Recognition
 	cancel  context.CancelFunc
@@ -52,8 +53,8 @@ func newListener(c *conn, p *params) *listener {
 	l.rate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
 	l.format = p.str("format", string(nls.FormatPCM))
 	l.intermediate = p.bool("enable_intermediate_result")
-	p.check(func() any { return new(bool) },
-		"enable_punctuation_prediction", "enable_inverse_text_normalization", "disfluency")
+	l.punctuation = p.bool("enable_punctuation_prediction")
+	p.check(func() any { return new(bool) }, "enable_inverse_text_normalization", "disfluency")
 	p.check(func() any { return new(string) }, "customization_id", "vocabulary_id")
 	p.check(func() any { return new(object) }, "special_word_filter")
 	var noise float64
@@ -132,18 +133,23 @@ func (l *listener) write(pcm []byte) ([]Hypothesis, *failure) {
 		return nil, nil
 	}
 	l.samples += len(pcm) / 2
-	hs, err := l.engine.Write(pcm)
-	if err != nil {
-		return nil, errServer
-	}
-	return hs, nil
+	return l.heard(l.engine.Write(pcm))
 }
 
 // finish returns what the engine still has.
 func (l *listener) finish() ([]Hypothesis, *failure) {
-	hs, err := l.engine.Finish()
+	return l.heard(l.engine.Finish())
+}
+
+// heard writes what the engine has heard as the client has asked for it.
+func (l *listener) heard(hs []Hypothesis, err error) ([]Hypothesis, *failure) {
 	if err != nil {
 		return nil, errServer
+	}
+	for i := range hs {
+		if h := &hs[i]; !l.punctuation {
+			h.Text = unpunctuated(h.Text)
+		}
 	}
 	return hs, nil
 }
@@ -246,6 +252,7 @@ func (t *transcriber) rows(words []nls.Word) []wordRow {
 	if !t.words {
 		return []wordRow{}
 	}
+	words = unpunctuatedWords(words)
 	rows := make([]wordRow, len(words))
 	for i, w := range words {
 		rows[i] = wordRow{w.Text, w.Start.Milliseconds(), w.End.Milliseconds()}

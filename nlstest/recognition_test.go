@@ -47,7 +47,7 @@ func (c *client) say(audio []byte) {
 
 func TestTranscriptionEventsByteForByte(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := recognition(t, "SpeechTranscriber", `{"enable_intermediate_result":true,"enable_words":true}`)
+		c := recognition(t, "SpeechTranscriber", `{"enable_intermediate_result":true,"enable_words":true,"enable_punctuation_prediction":true}`)
 		c.say(slices.Concat(silence(80*time.Millisecond, 16000), sound(120*time.Millisecond, 16000), silence(time.Second, 16000)))
 		c.send("StopTranscription", "")
 		var got []string
@@ -224,10 +224,10 @@ func TestRecognition(t *testing.T) {
 		audio         []byte
 		want          string // up to Completed or TaskFailed
 	}{
-		{"two sentences are one text", `{}`,
+		{"two sentences are one text", `{"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
 			`RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
-		{"each change is the whole text", `{"enable_intermediate_result":true}`,
+		{"each change is the whole text", `{"enable_intermediate_result":true,"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
 			`RecognitionResultChanged,"payload":{"result":"S1:1","duration":100}}
 RecognitionResultChanged,"payload":{"result":"Sentence 1.","duration":900}}
@@ -236,7 +236,7 @@ RecognitionResultChanged,"payload":{"result":"Sentence 1.Sentence 2.","duration"
 RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
 		{"silence", `{}`, silence(time.Second, 16000), `RecognitionCompleted,"payload":{"result":"","duration":1000}}`},
 		{"60 seconds", `{}`, slices.Concat(sound(100*ms, 16000), silence(59900*ms, 16000)),
-			`RecognitionCompleted,"payload":{"result":"Sentence 1.","duration":60000}}`},
+			`RecognitionCompleted,"payload":{"result":"Sentence 1","duration":60000}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestVoiceDetectionCompletesByItself(t *testing.T) {
 				for message := range slices.Chunk(row.audio, row.messages) {
 					c.binary(message)
 				}
-				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence 1.\",\"duration\":%d}}\n", row.duration)
+				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence 1\",\"duration\":%d}}\n", row.duration)
 				if got := events(c.until("RecognitionCompleted")); got != want {
 					t.Errorf("got  %swant %s", got, want)
 				}

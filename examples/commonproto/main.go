@@ -37,9 +37,10 @@ func recognize(ctx context.Context, s *cli.Session) error {
 	for range s.Repeat {
 		if err := proto.Start(ctx, "StartRecognition", nls.CommonParams{
 			Payload: map[string]any{
-				"format":                     "pcm",
-				"sample_rate":                s.SampleRate,
-				"enable_intermediate_result": true,
+				"format":                        "pcm",
+				"sample_rate":                   s.SampleRate,
+				"enable_intermediate_result":    true,
+				"enable_punctuation_prediction": true,
 			},
 			Started: []string{"RecognitionStarted"},   // Start waits for it
 			Final:   []string{"RecognitionCompleted"}, // ends the session

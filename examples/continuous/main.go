@@ -36,7 +36,7 @@ func transcribeAll(ctx context.Context, s *cli.Session) (string, error) {
 		OnInterrupted: func(i *nls.Interruption) { s.Log.Printf("%v; again from %v in %v", i.Err, i.From, i.Wait) },
 		OnResumed:     func(e *nls.Event) { s.Log.Printf("resumed as %s", e.TaskID) },
 	}, nls.ContinuousOptions{})
-	if err := ct.Start(ctx, nls.TranscriptionParams{SampleRate: s.SampleRate}); err != nil {
+	if err := ct.Start(ctx, nls.TranscriptionParams{SampleRate: s.SampleRate, EnablePunctuationPrediction: true}); err != nil {
 		return "", err
 	}
 	defer context.AfterFunc(ctx, ct.Shutdown)()

@@ -28,7 +28,7 @@ func transcribe(ctx context.Context, s *cli.Session) error {
 		},
 		OnInterrupted: func(i *nls.Interruption) { s.Log.Printf("%v; again in %v", i.Err, i.Wait) },
 	}, nls.ContinuousOptions{FillSilence: true})
-	if err := ct.Start(ctx, nls.TranscriptionParams{EnableIntermediateResult: true}); err != nil {
+	if err := ct.Start(ctx, nls.TranscriptionParams{EnableIntermediateResult: true, EnablePunctuationPrediction: true}); err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, ct.Shutdown)()

@@ -28,9 +28,10 @@ func recognize(ctx context.Context, s *cli.Session) error {
 
 	for range s.Repeat {
 		if err := rec.Start(ctx, nls.RecognitionParams{
-			SampleRate:               s.SampleRate,
-			EnableIntermediateResult: true,
-			Extra:                    map[string]any{"hello": 123},
+			SampleRate:                  s.SampleRate,
+			EnableIntermediateResult:    true,
+			EnablePunctuationPrediction: true,
+			Extra:                       map[string]any{"hello": 123},
 		}); err != nil {
 			return err
 		}

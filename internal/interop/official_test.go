@@ -161,7 +161,7 @@ func TestOfficialSynthesis(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := g.client(t, p.URL).Recognize(t.Context(), f, nls.RecognitionParams{Format: nls.FormatWAV}, nls.PumpOptions{Speed: -1})
+		r, err := g.client(t, p.URL).Recognize(t.Context(), f, nls.RecognitionParams{Format: nls.FormatWAV, EnablePunctuationPrediction: true}, nls.PumpOptions{Speed: -1})
 		if err != nil || r.Text != shortText {
 			t.Errorf("our SDK reads %v, %v", r, err)
 		}
@@ -210,7 +210,7 @@ func TestOfficialLongSynthesisWithSubtitles(t *testing.T) {
 		}
 
 		var text strings.Builder
-		for s, err := range g.client(t, p.URL).Transcribe(t.Context(), bytes.NewReader(audio), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+		for s, err := range g.client(t, p.URL).Transcribe(t.Context(), bytes.NewReader(audio), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{Speed: -1}) {
 			if err != nil {
 				t.Fatal(err)
 			}

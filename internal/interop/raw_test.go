@@ -49,7 +49,7 @@ func (s *socket) audio(pcm []byte) {
 // recognise runs a task of SpeechRecognizer and returns its text.
 func (s *socket) recognise(pcm []byte) string {
 	s.t.Helper()
-	s.start("SpeechRecognizer", "StartRecognition", `{"format":"pcm","sample_rate":16000,"enable_intermediate_result":false}`)
+	s.start("SpeechRecognizer", "StartRecognition", `{"format":"pcm","sample_rate":16000,"enable_intermediate_result":false,"enable_punctuation_prediction":true}`)
 	s.until("RecognitionStarted")
 	s.audio(pcm)
 	s.send("StopRecognition", s.dialect.stop)
@@ -72,7 +72,7 @@ func TestWireTranscription(t *testing.T) {
 	g, pcm := startGateway(t), readPCM(t)
 	everyDialect(t, "transcription, control", "exact text", func(t *testing.T, d *dialect) {
 		s := open(t, g, newTap(t, g.URL).URL, d)
-		s.start("SpeechTranscriber", "StartTranscription", `{"format":"pcm","sample_rate":16000,"enable_words":true,"junk":[null]}`)
+		s.start("SpeechTranscriber", "StartTranscription", `{"format":"pcm","sample_rate":16000,"enable_words":true,"enable_punctuation_prediction":true,"junk":[null]}`)
 		s.until("TranscriptionStarted")
 		s.audio(pcm[:len(pcm)/2])
 		s.send(d.control, `{"max_sentence_silence":1500}`)

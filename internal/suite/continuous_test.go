@@ -513,7 +513,7 @@ func TestHoursOfSpeech(t *testing.T) {
 				peak = max(peak, heapInUse())
 			}
 		}}, nls.ContinuousOptions{})
-		if err := ct.Start(t.Context(), nls.TranscriptionParams{EnableWords: true}); err != nil {
+		if err := ct.Start(t.Context(), nls.TranscriptionParams{EnableWords: true, EnablePunctuationPrediction: true}); err != nil {
 			t.Fatal(err)
 		}
 		before := heapInUse()
@@ -1055,7 +1055,7 @@ func TestTranscribeContinuouslyYieldsWhatTranscribeDoes(t *testing.T) {
 		speech := newCounted(rand.New(rand.NewPCG(6, 6)), 8)
 		client := clientOf(t, server)
 		var got []string
-		for s, err := range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+		for s, err := range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -1066,7 +1066,7 @@ func TestTranscribeContinuouslyYieldsWhatTranscribeDoes(t *testing.T) {
 				t.Fatalf("heard %q", got)
 			}
 		}
-		for range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+		for range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
 			break
 		}
 	})

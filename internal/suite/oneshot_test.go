@@ -27,13 +27,13 @@ func TestOneShotCalls(t *testing.T) {
 		if err := client.Synthesize(ctx, &audio, nls.SynthesisParams{Text: spoken, NoWait: true}); err != nil {
 			t.Fatal(err)
 		}
-		result, err := client.Recognize(ctx, bytes.NewReader(audio.Bytes()), nls.RecognitionParams{}, nls.PumpOptions{})
+		result, err := client.Recognize(ctx, bytes.NewReader(audio.Bytes()), nls.RecognitionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{})
 		if err != nil || result.Text != spoken {
 			t.Errorf("Recognize = %v, %v", result, err)
 		}
 		var text strings.Builder
 		begin := time.Now()
-		for s, err := range client.Transcribe(ctx, bytes.NewReader(audio.Bytes()), nls.TranscriptionParams{}, nls.PumpOptions{}) {
+		for s, err := range client.Transcribe(ctx, bytes.NewReader(audio.Bytes()), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestTranscribeYieldsEverySentenceToASlowLoopBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for s, err := range client.Transcribe(t.Context(), &audio, nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+		for s, err := range client.Transcribe(t.Context(), &audio, nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{Speed: -1}) {
 			if err != nil || s.Text != spoken {
 				t.Fatalf("sentence %d: %v, %v", n, s, err)
 			}
@@ -335,7 +335,7 @@ func TestTranscribeYieldsPartialResultsThatWereAskedFor(t *testing.T) {
 		for _, partial := range []bool{false, true} {
 			var final strings.Builder
 			last, partials := "", map[int]int{}
-			p := nls.TranscriptionParams{EnableIntermediateResult: partial}
+			p := nls.TranscriptionParams{EnableIntermediateResult: partial, EnablePunctuationPrediction: true}
 			if !partial { // also when they come
 				p.Extra = map[string]any{"enable_intermediate_result": true}
 			}
@@ -399,7 +399,7 @@ func TestTranscribeDoesNotWarnAboutASlowLoopBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			p := nls.TranscriptionParams{EnableIntermediateResult: true}
+			p := nls.TranscriptionParams{EnableIntermediateResult: true, EnablePunctuationPrediction: true}
 			for s, err := range client.Transcribe(t.Context(), &audio, p, nls.PumpOptions{Speed: -1}) {
 				if err != nil {
 					t.Fatal(err)

@@ -25,7 +25,7 @@ const atOnce = 100 * time.Millisecond
 // listeners are the calls that read. They return the text, and the error.
 var listeners = map[string]func(context.Context, *nls.Client, io.Reader) (string, error){
 	"Recognize": func(ctx context.Context, c *nls.Client, r io.Reader) (string, error) {
-		result, err := c.Recognize(ctx, r, nls.RecognitionParams{}, nls.PumpOptions{})
+		result, err := c.Recognize(ctx, r, nls.RecognitionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{})
 		if err != nil {
 			return "", err
 		}
@@ -33,7 +33,7 @@ var listeners = map[string]func(context.Context, *nls.Client, io.Reader) (string
 	},
 	"Transcribe": func(ctx context.Context, c *nls.Client, r io.Reader) (string, error) {
 		var text strings.Builder
-		for s, err := range c.Transcribe(ctx, r, nls.TranscriptionParams{}, nls.PumpOptions{}) {
+		for s, err := range c.Transcribe(ctx, r, nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}) {
 			if err != nil {
 				return text.String(), err
 			}

@@ -138,7 +138,7 @@ func newRecognizerSubject(c *nls.Client) *subject {
 	s.object, s.stop = r, r.Stop
 	s.start = func(ctx context.Context) error {
 		return r.Start(ctx, nls.RecognitionParams{
-			EnableIntermediateResult: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
+			EnableIntermediateResult: true, EnablePunctuationPrediction: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
 		})
 	}
 	s.send = func() error { return sendSpoken(r.SendAudio) }
@@ -160,7 +160,7 @@ func newTranscriberSubject(c *nls.Client) *subject {
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
 		return t.Start(ctx, nls.TranscriptionParams{
-			EnableIntermediateResult: true, EnableWords: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
+			EnableIntermediateResult: true, EnablePunctuationPrediction: true, EnableWords: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
 		})
 	}
 	s.send = func() error { return sendSpoken(t.SendAudio) }
@@ -229,7 +229,7 @@ func newCommonSubject(c *nls.Client) *subject {
 	s.object = p
 	s.start = func(ctx context.Context) error {
 		return p.Start(ctx, "StartRecognition", nls.CommonParams{
-			Payload: map[string]any{"format": "pcm", "sample_rate": 16000, "enable_intermediate_result": true},
+			Payload: map[string]any{"format": "pcm", "sample_rate": 16000, "enable_intermediate_result": true, "enable_punctuation_prediction": true},
 			Started: []string{"RecognitionStarted"},
 			Final:   []string{"RecognitionCompleted"}, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout,
 		})

@@ -63,14 +63,14 @@ const recorded = "你好，世界。Hello, Go! 🎙"
 func wavCall(name string, format nls.Format, rate int, extra map[string]any) func(context.Context, *nls.Client, io.Reader) (string, error) {
 	return func(ctx context.Context, c *nls.Client, r io.Reader) (string, error) {
 		if name == "Recognize" {
-			result, err := c.Recognize(ctx, r, nls.RecognitionParams{Format: format, SampleRate: rate, Extra: extra}, nls.PumpOptions{})
+			result, err := c.Recognize(ctx, r, nls.RecognitionParams{Format: format, SampleRate: rate, EnablePunctuationPrediction: true, Extra: extra}, nls.PumpOptions{})
 			if err != nil {
 				return "", err
 			}
 			return result.Text, nil
 		}
 		var text strings.Builder
-		for s, err := range c.Transcribe(ctx, r, nls.TranscriptionParams{Format: format, SampleRate: rate, Extra: extra}, nls.PumpOptions{}) {
+		for s, err := range c.Transcribe(ctx, r, nls.TranscriptionParams{Format: format, SampleRate: rate, EnablePunctuationPrediction: true, Extra: extra}, nls.PumpOptions{}) {
 			if err != nil {
 				return "", err
 			}
