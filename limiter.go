@@ -28,7 +28,17 @@ type Limits struct {
 // it, too.
 func NewLimiter(l Limits) Limiter {
 	l.ByNamespace = maps.Clone(l.ByNamespace)
-	return &limiter{limits: l, places: map[string]*places{}}
+	p := &limiter{limits: l, places: map[string]*places{}}
+	return hiddenLimiter(func() *limiter { return p })
+}
+
+// hiddenLimiter is a limiter behind a function, since printers that use package
+// reflect follow all else, and would read what changes.
+type hiddenLimiter func() *limiter
+
+// Acquire implements Limiter.
+func (f hiddenLimiter) Acquire(ctx context.Context, namespace string) (release func(), err error) {
+	return f().acquire(ctx, namespace)
 }
 
 type limiter struct {
@@ -44,7 +54,7 @@ type places struct {
 	waiting list.List // of chan struct{}; who is given a place is removed, and its channel closed
 }
 
-func (l *limiter) Acquire(ctx context.Context, namespace string) (release func(), err error) {
+func (l *limiter) acquire(ctx context.Context, namespace string) (release func(), err error) {
 	limit, ok := l.limits.ByNamespace[namespace]
 	if !ok {
 		limit = l.limits.Each

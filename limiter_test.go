@@ -3,6 +3,7 @@ package nls_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,9 @@ func TestALimiterServesThoseWhoWaitInTheirOrder(t *testing.T) {
 		for range 100 {
 			take(t.Context(), "C")
 		}
+		var mu sync.Mutex
 		var got []int
+		note := func(i int) { mu.Lock(); defer mu.Unlock(); got = append(got, i) }
 		for i := range 4 {
 			ctx, cancel := context.WithCancel(t.Context())
 			if i == 1 {
@@ -38,12 +41,12 @@ func TestALimiterServesThoseWhoWaitInTheirOrder(t *testing.T) {
 			go func() {
 				defer cancel()
 				if release := take(ctx, "A"); release != nil {
-					got = append(got, i)
+					note(i)
 					time.Sleep(time.Second)
 					release()
 					release() // counts once
 				} else {
-					got = append(got, -i)
+					note(-i)
 				}
 			}()
 			synctest.Wait()

@@ -247,7 +247,7 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 		Invalidate:     c.invalidate,
 		TokenAtHand:    c.tokenAtHand,
 		Acquire:        acquire,
-		Roster:         new(session.Roster),
+		Roster:         session.NewRoster(),
 		Explain:        explain,
 	}
 }

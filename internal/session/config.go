@@ -41,7 +41,7 @@ type Config struct {
 
 	// Acquire waits for the place of a task; nil means that all have one.
 	Acquire func(ctx context.Context, namespace string) (release func(), err error)
-	Roster  *Roster
+	Roster  Roster
 
 	// Explain turns an error of this package into the one that callers see. It
 	// is called once for each error, so that everybody gets the same value, and

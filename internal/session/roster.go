@@ -7,18 +7,28 @@ import (
 )
 
 // Roster knows the tasks of a client that run. A nil Roster knows none and admits
-// all.
-type Roster struct {
+// all. It is a function, since printers that use package reflect follow all else, and
+// would read what changes.
+type Roster func() *roster
+
+// NewRoster returns an empty one.
+func NewRoster() Roster {
+	r := &roster{}
+	return func() *roster { return r }
+}
+
+type roster struct {
 	mu      sync.Mutex // never held over I/O or user code
 	tasks   map[*Task]struct{}
 	drained chan struct{} // nil before Drain; then closed when no task is left
 }
 
 // enter adds t. It reports false if no task may start any more.
-func (r *Roster) enter(t *Task) bool {
-	if r == nil {
+func (f Roster) enter(t *Task) bool {
+	if f == nil {
 		return true
 	}
+	r := f()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drained != nil {
@@ -32,10 +42,11 @@ func (r *Roster) enter(t *Task) bool {
 }
 
 // leave removes t, which has ended, if it is there.
-func (r *Roster) leave(t *Task) {
-	if r == nil {
+func (f Roster) leave(t *Task) {
+	if f == nil {
 		return
 	}
+	r := f()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.tasks[t]; !ok {
@@ -50,7 +61,8 @@ func (r *Roster) leave(t *Task) {
 // Drain lets nobody enter any more and waits until all have left. When ctx ends it
 // shuts down those that are there, and waits no longer than lastResort for their
 // callbacks.
-func (r *Roster) Drain(ctx context.Context) error {
+func (f Roster) Drain(ctx context.Context) error {
+	r := f()
 	r.mu.Lock()
 	if r.drained == nil {
 		r.drained = make(chan struct{})
