@@ -54,6 +54,8 @@ func TestALimiterServesThoseWhoWaitInTheirOrder(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		first()
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if want := []int{-1, 0, 2, 3}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
