@@ -47,8 +47,8 @@ const (
 func (s state) String() string { return [...]string{"ready", "starting", "working", "stopping"}[s] }
 
 // conn is one websocket. Everything about it happens on the goroutine of run:
-// what the reader reads and what a synthesis speaks comes to it by channels, so
-// there is nothing to lock and every frame has its place.
+// what the reader reads and what an engine says comes to it by channels, so there
+// is nothing to lock and every frame has its place.
 type conn struct {
 	server  *Server
 	link    *link
@@ -60,8 +60,9 @@ type conn struct {
 
 	in     chan message   // from the reader
 	rx     <-chan message // in, or nil when no more is to be read
-	held   *message       // read too early, to be handled next
+	held   *message       // read too early, to be handled next; meanwhile nothing is read
 	spoken chan utterance // from the synthesis of the running task, nil if there is none
+	engine engineQueue    // of the running recognition, zero if there is none
 	done   chan struct{}  // closed when run ends
 
 	ctx    context.Context
@@ -78,6 +79,7 @@ type conn struct {
 	lastDirective               string
 	lastData, lastPing, lastPCM time.Time
 	timer                       *time.Timer // looks for deadlines that have passed
+	grace                       *time.Timer // of the engine, while a message is held for it
 
 	reply   <-chan time.Time // ends Options.ReplyDelay
 	onReply func()
@@ -134,24 +136,42 @@ func (c *conn) run() {
 	c.server.running.Go(c.read)
 	c.lastData = time.Now()
 	c.timer = time.NewTimer(time.Hour)
+	c.grace = time.NewTimer(time.Hour)
 	defer func() { // also when OnFrame or the engine has ended this goroutine, as t.FailNow does
 		defer c.link.Close()
 		defer close(c.done)
 		defer c.cancel()
 		defer c.timer.Stop()
+		defer c.grace.Stop()
 		c.endTask()
 	}()
 	c.arm()
 	c.at(BeforeStart)
 	for !c.over {
-		if m := c.held; m != nil {
+		if m := c.held; m != nil && !c.engine.first() {
 			c.held = nil
 			c.handle(*m)
 			continue
 		}
+		rx, grace := c.rx, (<-chan time.Time)(nil)
+		if c.held != nil {
+			rx, grace = nil, c.grace.C
+		} else if c.engine.full() {
+			rx = nil
+		}
 		select {
-		case m := <-c.rx:
+		case m := <-rx:
+			if c.engine.first() && m.kind != pingMessage {
+				held := m // which would else be on the heap each time
+				c.held = &held
+				c.grace.Reset(engineGrace)
+				break
+			}
 			c.handle(m)
+		case then := <-c.engine.results:
+			c.heard(then)
+		case <-grace:
+			c.engine.slow = true
 		case u := <-c.spoken:
 			c.task.(*synthesis).hear(u)
 		case <-c.timer.C:
@@ -162,6 +182,20 @@ func (c *conn) run() {
 		case <-c.link.gone:
 			c.over = true
 		}
+	}
+}
+
+// heard goes on with what the engine has said.
+func (c *conn) heard(then func()) {
+	full := c.engine.full()
+	c.engine.next()
+	if then != nil {
+		then()
+	}
+	if full && !c.engine.full() { // the client could not be heard meanwhile
+		c.lastData = time.Now()
+		c.lastPCM = c.lastData
+		c.arm()
 	}
 }
 
@@ -380,11 +414,13 @@ func (c *conn) start(p *product, d *directive) *failure {
 			c.fail(f)
 		}
 	}
-	if p.started == "" {
-		begin()
-	} else {
-		c.afterDelay(begin)
-	}
+	t.prepare(func() {
+		if p.started == "" {
+			begin()
+		} else {
+			c.afterDelay(begin)
+		}
+	})
 	return nil
 }
 
@@ -524,7 +560,7 @@ func (c *conn) checkDeadlines() {
 // §1.5). It is zero while the client need not send anything.
 func (c *conn) deadline() (time.Time, *failure) {
 	idle := c.server.opts.IdleTimeout
-	if idle < 0 || c.rx == nil || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
+	if idle < 0 || c.rx == nil || c.engine.full() || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
 		return time.Time{}, nil
 	}
 	at := c.lastData.Add(idle)

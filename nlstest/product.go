@@ -28,6 +28,7 @@ type product struct {
 // task is what a product does between Start and Completed. Its methods run on
 // the goroutine of the connection.
 type task interface {
+	prepare(ready func())          // Start has come: get ready for the client, then call ready
 	begin() *failure               // the client has its answer to Start
 	audio(data []byte) *failure    // a binary message has come
 	control(d *directive) *failure // a directive that is neither Start nor Stop has come

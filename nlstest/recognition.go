@@ -1,6 +1,7 @@
 package nlstest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -70,19 +71,26 @@ func newListener(c *conn, p *params) *listener {
 	return l
 }
 
-func (l *listener) begin() *failure {
+// prepare starts the engine, on a goroutine of its own.
+func (l *listener) prepare(ready func()) {
 	ctx, cancel := context.WithCancel(l.c.ctx)
 	l.cancel = cancel
-	r, err := l.c.server.opts.Engine.Recognize(ctx, l.rate)
-	if err != nil {
-		return errServer
-	}
-	l.engine = r
-	l.setSilence(l.silence)
-	return nil
+	l.c.engine = l.c.server.newEngineQueue(ctx, func() { l.c.fail(errServer) })
+	l.c.engine.call(0, func() func() {
+		r, err := l.c.server.opts.Engine.Recognize(ctx, l.rate)
+		if err != nil {
+			return func() { l.c.fail(errServer) }
+		}
+		l.engine = r
+		l.setSilence(l.silence)
+		return ready
+	})
 }
 
-// setSilence says how many milliseconds of silence end a sentence.
+func (l *listener) begin() *failure { return nil }
+
+// setSilence says how many milliseconds of silence end a sentence. It is for the
+// goroutine of the engine.
 func (l *listener) setSilence(ms int) {
 	if s, ok := l.engine.(sentenceSilencer); ok {
 		s.SetMaxSentenceSilence(time.Duration(ms) * time.Millisecond)
@@ -93,6 +101,7 @@ func (l *listener) end() {
 	if l.cancel != nil {
 		l.cancel()
 	}
+	l.c.engine = engineQueue{}
 }
 
 // position is how much audio has been processed.
@@ -100,9 +109,8 @@ func (l *listener) position() time.Duration {
 	return time.Duration(l.samples) * time.Second / time.Duration(l.rate)
 }
 
-// decode returns the whole samples in data.
+// decode returns the whole samples in data. It is for the goroutine of the engine.
 func (l *listener) decode(data []byte) ([]byte, *failure) {
-	l.got = l.got || len(data) > 0
 	switch l.format {
 	case "pcm":
 	case "wav":
@@ -127,18 +135,55 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 	return data[:n], nil
 }
 
-// write gives samples to the engine.
-func (l *listener) write(pcm []byte) ([]Hypothesis, *failure) {
-	if len(pcm) == 0 {
-		return nil, nil
-	}
-	l.samples += len(pcm) / 2
-	return l.heard(l.engine.Write(pcm))
+// write gives audio to the engine, in pieces of at most step bytes of PCM. What it
+// says about each goes to heard, until that reports false.
+func (l *listener) write(data []byte, step int, heard func([]Hypothesis) bool) {
+	l.got = l.got || len(data) > 0
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	buf.Write(data)
+	l.c.engine.call(len(data), func() func() {
+		type piece struct {
+			samples int
+			hs      []Hypothesis
+		}
+		var pieces []piece
+		pcm, f := l.decode(buf.Bytes())
+		for p := range slices.Chunk(pcm, step) {
+			var hs []Hypothesis
+			if hs, f = l.heard(l.engine.Write(p)); f != nil {
+				break
+			}
+			pieces = append(pieces, piece{len(p) / 2, hs})
+		}
+		recycle(message{buf: buf})
+		return func() {
+			for _, p := range pieces {
+				l.samples += p.samples
+				if !heard(p.hs) {
+					return
+				}
+			}
+			if f != nil {
+				l.c.fail(f)
+			}
+		}
+	})
 }
 
-// finish returns what the engine still has.
-func (l *listener) finish() ([]Hypothesis, *failure) {
-	return l.heard(l.engine.Finish())
+// finish gives to heard what the engine still has, and completes the task unless
+// that reports false.
+func (l *listener) finish(heard func([]Hypothesis) bool) {
+	l.c.engine.call(0, func() func() {
+		hs, f := l.heard(l.engine.Finish())
+		return func() {
+			if f != nil {
+				l.c.fail(f)
+			} else if heard(hs) {
+				l.c.complete()
+			}
+		}
+	})
 }
 
 // heard writes what the engine has heard as the client has asked for it.
@@ -174,13 +219,8 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 }
 
 func (t *transcriber) audio(data []byte) *failure {
-	pcm, f := t.decode(data)
-	if f != nil {
-		return f
-	}
-	hs, f := t.write(pcm)
-	t.report(hs)
-	return f
+	t.write(data, math.MaxInt, t.report)
+	return nil
 }
 
 // control takes the parameters that may change while a task runs.
@@ -190,19 +230,13 @@ func (t *transcriber) control(d *directive) *failure {
 	p.check(func() any { return new(string) }, "vocabulary_id")
 	if p.failed == nil && silence != t.silence {
 		t.silence = silence
-		t.setSilence(silence)
+		t.c.engine.call(0, func() func() { t.setSilence(silence); return nil })
 	}
 	return p.failed
 }
 
 func (t *transcriber) stop() *failure {
-	hs, f := t.finish()
-	if f != nil {
-		return f
-	}
-	if t.report(hs) {
-		t.c.complete()
-	}
+	t.finish(t.report)
 	return nil
 }
 
@@ -283,38 +317,32 @@ func openRecognizer(c *conn, d *directive) (task, *failure) {
 }
 
 func (r *recognizer) audio(data []byte) *failure {
-	pcm, f := r.decode(data)
-	if f != nil {
-		return f
-	}
-	step := max(len(pcm), 2)
+	step := math.MaxInt
 	if r.detect {
 		step = int(voiceStep.Seconds()*float64(r.rate)) * 2
 	}
-	for piece := range slices.Chunk(pcm, step) {
-		hs, f := r.write(piece)
-		if f != nil {
-			return f
-		}
-		if r.position() > maxSpeech {
-			return errSpeechTooLong
-		}
-		if !r.report(hs) {
-			return nil
-		}
-		if !r.detect || r.open {
-			continue
-		}
-		if r.until == 0 {
-			if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
-				return errSilent
-			}
-		} else if r.position()-r.until >= time.Duration(r.silence)*time.Millisecond {
-			r.c.completeUnasked()
-			return nil
-		}
-	}
+	r.write(data, step, r.hear)
 	return nil
+}
+
+// hear takes in what the engine says about a piece of audio. It reports false if
+// the task has ended over it, or is about to.
+func (r *recognizer) hear(hs []Hypothesis) bool {
+	switch {
+	case r.c.unasked == r.c.taskID: // what came after the end of speech
+		return false
+	case r.position() > maxSpeech:
+		r.c.fail(errSpeechTooLong)
+	case !r.report(hs) || !r.detect || r.open:
+	case r.until == 0:
+		if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
+			r.c.fail(errSilent)
+		}
+	case r.position()-r.until >= time.Duration(r.silence)*time.Millisecond:
+		r.c.completeUnasked()
+		return false
+	}
+	return r.runs()
 }
 
 // control is never called: there is no such directive.
@@ -324,13 +352,7 @@ func (r *recognizer) stop() *failure {
 	if !r.got {
 		return errNoAudio
 	}
-	hs, f := r.finish()
-	if f != nil {
-		return f
-	}
-	if r.report(hs) {
-		r.c.complete()
-	}
+	r.finish(r.report)
 	return nil
 }
 

@@ -156,6 +156,8 @@ func plainText(text string) (string, *failure) {
 	}
 }
 
+func (s *synthesis) prepare(ready func()) { ready() }
+
 func (s *synthesis) begin() *failure {
 	s.ctx, s.cancel = context.WithCancel(s.c.ctx)
 	s.c.spoken = make(chan utterance)
