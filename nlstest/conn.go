@@ -59,6 +59,7 @@ type conn struct {
 	number  int
 
 	in     chan message   // from the reader
+	pushed chan push      // by Server.Push
 	rx     <-chan message // in, or nil when no more is to be read
 	held   *message       // read too early, to be handled next; meanwhile nothing is read
 	spoken chan utterance // from the synthesis of the running task, nil if there is none
@@ -78,6 +79,7 @@ type conn struct {
 
 	lastDirective               string
 	lastData, lastPing, lastPCM time.Time
+	gotPCM                      bool        // of the running task
 	timer                       *time.Timer // looks for deadlines that have passed
 	grace                       *time.Timer // of the engine, while a message is held for it
 
@@ -87,6 +89,7 @@ type conn struct {
 	noPong  bool
 	over    bool // nothing more is read or written
 	fault   *misbehaviour
+	tasks   int                  // that were started
 	sent    outgoing             // the last message
 	checker *conformance.Checker // of what is sent, in the tests of this module
 }
@@ -114,7 +117,7 @@ func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int,
 	muted := ws.NetConn().(*mutedConn)
 	c := &conn{
 		server: s, link: l, ws: ws, muted: muted, net: muted.Conn, account: account, number: number,
-		in: make(chan message), done: make(chan struct{}),
+		in: make(chan message), pushed: make(chan push), done: make(chan struct{}),
 		taskID: noTask,
 	}
 	if t, ok := c.net.(*trickleConn); ok {
@@ -174,6 +177,8 @@ func (c *conn) run() {
 			c.engine.slow = true
 		case u := <-c.spoken:
 			c.task.(*synthesis).hear(u)
+		case p := <-c.pushed:
+			p.err <- c.push(p)
 		case <-c.timer.C:
 			c.checkDeadlines()
 		case <-c.reply:
@@ -339,6 +344,10 @@ func (c *conn) handleText(data []byte) {
 
 // directive checks d in the order of protocol §12 and obeys it.
 func (c *conn) directive(d *directive) *failure {
+	fault, f := c.faultOfAppKey(d)
+	if f != nil {
+		return f
+	}
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
@@ -354,7 +363,7 @@ func (c *conn) directive(d *directive) *failure {
 		if c.state != ready {
 			return &failure{nls.StatusTaskStateError, fmt.Sprintf("Gateway:TASK_STATE_ERROR:Got start directive while task is %s!", c.state)}
 		}
-		return c.start(p, d)
+		return c.start(p, d, fault)
 	}
 	if role == roleStop && d.taskID == c.unasked {
 		return nil // it met a task that had just completed (protocol §11.9)
@@ -383,8 +392,8 @@ func (c *conn) directive(d *directive) *failure {
 	return c.task.control(d)
 }
 
-// start starts a task.
-func (c *conn) start(p *product, d *directive) *failure {
+// start starts a task, which has a fault unless that is nil.
+func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 	t, f := p.open(c, d)
 	if f != nil {
 		return f
@@ -396,6 +405,11 @@ func (c *conn) start(p *product, d *directive) *failure {
 	c.unasked, c.answered = "", false
 	c.lastDirective = d.name
 	c.state = starting
+	c.tasks++
+	c.server.register(c)
+	if f := c.taskFault(fault); f != nil {
+		return f
+	}
 	if !c.at(OnStart) {
 		return nil
 	}
@@ -408,7 +422,7 @@ func (c *conn) start(p *product, d *directive) *failure {
 			return
 		}
 		c.lastPCM = time.Now()
-		c.lastData = c.lastPCM
+		c.lastData, c.gotPCM = c.lastPCM, false
 		c.arm()
 		if f := t.begin(); f != nil {
 			c.fail(f)
@@ -445,7 +459,7 @@ func (c *conn) handleBinary(data []byte) {
 			c.fail(&failure{nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is '" + name + "'"})
 			return
 		}
-		c.lastPCM = time.Now()
+		c.lastPCM, c.gotPCM = c.lastData, true
 		if !c.at(DuringAudio) {
 			return
 		}
@@ -487,6 +501,7 @@ func (c *conn) endTask() {
 		return
 	}
 	defer c.server.release(c.appKey)
+	c.server.unregister(c)
 	task := c.task
 	c.task, c.reply = nil, nil
 	task.end()
@@ -571,7 +586,8 @@ func (c *conn) deadline() (time.Time, *failure) {
 		}
 	}
 	if c.state == working && !c.product.text {
-		if starved := c.lastPCM.Add(idle); starved.Before(at) {
+		// The engine speaks first, but one that has had nothing yet waits for no more.
+		if starved := c.lastPCM.Add(idle); starved.Before(at) || starved.Equal(at) && c.gotPCM {
 			return starved, errAudioTimeout
 		}
 	}

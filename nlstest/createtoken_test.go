@@ -506,7 +506,7 @@ func TestAccountsMayBeUsedFromManyGoroutines(t *testing.T) {
 func FuzzCreateToken(f *testing.F) {
 	f.Add("GET", "/", newParams().Encode(), "")
 	f.Add("POST", tokenPathCpp, "", newParams().Encode()+"&Signature=x")
-	f.Add("POST", tokenPathROA, "a=b&a", "Content-Type=x")
+	f.Add("POST", tokenPathROA, "a=b&a", "acs "+defaultKeyID+":c2ln")
 	f.Add("POST", "/", "Timestamp=-9999-01-01T00%3A00%3A00Z&Version=2019-02-28&Action=CreateToken", "a=%zz;&&=&=")
 	a := newAccounts(Options{})
 	f.Fuzz(func(t *testing.T, method, path, query, body string) {

@@ -205,6 +205,12 @@ type transcriber struct {
 	words bool
 
 	index int // of the sentence that runs or was the last
+
+	// What a client that has lost a session wants added in the next one (protocol
+	// §4.2).
+	timeOffset  int64 // ms
+	indexOffset int
+
 	open  bool
 	since time.Duration // where the open sentence began
 }
@@ -214,6 +220,8 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 	t := &transcriber{listener: newListener(c, p)}
 	t.words = p.bool("enable_words")
 	t.silence = p.int("max_sentence_silence", defaultSilence, minSilence, maxSilence)
+	t.timeOffset = int64(p.int("tw_time_offset", 0, 0, math.MaxInt32))
+	t.indexOffset = p.int("tw_index_offset", 0, 0, math.MaxInt32)
 	p.check(func() any { return new(bool) }, "enable_semantic_sentence_detection", "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
 	return t, p.failed
 }
@@ -275,8 +283,11 @@ func (t *transcriber) report(hs []Hypothesis) bool {
 // runs reports whether the task has not ended while it was sending.
 func (t *transcriber) runs() bool { return t.c.task == task(t) && !t.c.over }
 
-func (t *transcriber) event(name string, payload any) {
+func (t *transcriber) event(name string, payload continuable) {
 	if t.runs() {
+		if t.timeOffset != 0 || t.indexOffset != 0 {
+			payload = payload.continued(t.indexOffset, t.timeOffset)
+		}
 		t.c.send(t.c.event(name, payload))
 	}
 }
