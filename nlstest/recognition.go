@@ -286,6 +286,7 @@ func (t *transcriber) runs() bool { return t.c.task == task(t) && !t.c.over }
 func (t *transcriber) event(name string, payload continuable) {
 	if t.runs() {
 		if t.timeOffset != 0 || t.indexOffset != 0 {
+			t.c.checker = nil // which counts from 1
 			payload = payload.continued(t.indexOffset, t.timeOffset)
 		}
 		t.c.send(t.c.event(name, payload))
