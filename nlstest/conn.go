@@ -351,7 +351,7 @@ func (c *conn) directive(d *directive) *failure {
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
-	p := products[d.namespace]
+	p := c.server.products[d.namespace]
 	if p == nil {
 		return errUnknownSpace
 	}
@@ -384,7 +384,7 @@ func (c *conn) directive(d *directive) *failure {
 		if !c.at(OnStop) {
 			return nil
 		}
-		return c.task.stop()
+		return c.task.stop(d)
 	}
 	if !c.at(DuringText) {
 		return nil
@@ -585,7 +585,7 @@ func (c *conn) deadline() (time.Time, *failure) {
 			at = ceiling
 		}
 	}
-	if c.state == working && !c.product.text {
+	if c.state == working && !c.product.text && !c.product.described {
 		// The engine speaks first, but one that has had nothing yet waits for no more.
 		if starved := c.lastPCM.Add(idle); starved.Before(at) || starved.Equal(at) && c.gotPCM {
 			return starved, errAudioTimeout

@@ -44,7 +44,7 @@ func (c *conn) faultOfAppKey(d *directive) (*Fault, *failure) {
 // taskFault gives the task that starts the fault that Options want, or else f.
 func (c *conn) taskFault(f *Fault) *failure {
 	if choose := c.server.opts.TaskFault; choose != nil {
-		if g := choose(Task{Conn: c.number, Number: c.tasks, AppKey: c.appKey, Namespace: c.product.namespace, TaskID: c.taskID}); g != nil {
+		if g := choose(c.taskInfo()); g != nil {
 			if err := g.checkTask(); err != nil {
 				return &failure{nls.StatusServerError, quotable(err.Error())}
 			}
@@ -59,6 +59,11 @@ func (c *conn) taskFault(f *Fault) *failure {
 		c.checker = nil
 	}
 	return nil
+}
+
+// taskInfo is the task that runs.
+func (c *conn) taskInfo() Task {
+	return Task{Conn: c.number, Number: c.tasks, AppKey: c.appKey, Namespace: c.product.namespace, TaskID: c.taskID}
 }
 
 // checkTask is check for a Fault of a task.

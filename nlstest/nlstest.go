@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -93,6 +94,9 @@ type Options struct {
 
 	Engine Engine // nil means Loopback
 
+	// Namespaces are more products, by name, in answer to CommonProto.
+	Namespaces map[string]Namespace
+
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
 	// fault in the URL instead, see ParseFault.
@@ -118,6 +122,7 @@ type Server struct {
 	opts      Options
 	replay    atomic.Pointer[replay] // nil but in a Replayer
 	accounts  *accounts
+	products  map[string]*product // by namespace
 	authority *authority
 	pipes     map[string]*pipeListener // by address, in Pipe mode
 	gateway   *http.Server
@@ -162,7 +167,7 @@ func New(t testing.TB, opts Options) *Server {
 }
 
 // NewServer starts a Server. Like httptest.NewServer, it panics if it cannot
-// listen. The caller must call Close.
+// listen, and also if a Namespace makes no sense. The caller must call Close.
 func NewServer(opts Options) *Server {
 	s, err := newServer(opts)
 	if err != nil {
@@ -181,6 +186,13 @@ func newServer(opts Options) (*Server, error) {
 	if opts.Engine == nil {
 		opts.Engine = Loopback()
 	}
+	all := maps.Clone(products)
+	for name, n := range opts.Namespaces {
+		if err := n.check(name); err != nil {
+			return nil, err
+		}
+		all[name] = n.product(name)
+	}
 	authority, err := newAuthority()
 	if err != nil {
 		return nil, err
@@ -188,6 +200,7 @@ func newServer(opts Options) (*Server, error) {
 	s := &Server{
 		opts:      opts,
 		accounts:  newAccounts(opts),
+		products:  all,
 		authority: authority,
 		conns:     map[*link]struct{}{},
 		tasks:     map[string]*conn{},

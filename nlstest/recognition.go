@@ -243,7 +243,7 @@ func (t *transcriber) control(d *directive) *failure {
 	return p.failed
 }
 
-func (t *transcriber) stop() *failure {
+func (t *transcriber) stop(*directive) *failure {
 	t.finish(t.report)
 	return nil
 }
@@ -360,7 +360,7 @@ func (r *recognizer) hear(hs []Hypothesis) bool {
 // control is never called: there is no such directive.
 func (r *recognizer) control(d *directive) *failure { return unsupportedDirective(d) }
 
-func (r *recognizer) stop() *failure {
+func (r *recognizer) stop(*directive) *failure {
 	if !r.got {
 		return errNoAudio
 	}

@@ -207,7 +207,7 @@ func (s *synthesis) control(d *directive) *failure {
 	return nil
 }
 
-func (s *synthesis) stop() *failure {
+func (s *synthesis) stop(*directive) *failure {
 	s.waiting = append(s.waiting, s.splitter.flush()...)
 	s.stopping = true
 	s.next()
