@@ -42,11 +42,14 @@ type engineCall struct {
 	do   func() (then func())
 }
 
-// newEngineQueue returns a queue whose goroutine ends with ctx. exited is done if
-// the engine ends it, as t.FailNow does.
-func (s *Server) newEngineQueue(ctx context.Context, exited func()) engineQueue {
+// newEngineQueue returns a queue whose goroutine ends with ctx, and calls free then.
+// exited is done on that of the connection if the engine ends it, as t.FailNow does.
+func (s *Server) newEngineQueue(ctx context.Context, exited, free func()) engineQueue {
 	q := engineQueue{calls: make(chan engineCall, 1), results: make(chan func())}
-	s.running.Go(func() { serveEngine(ctx, q.calls, q.results, exited) })
+	s.running.Go(func() {
+		defer free()
+		serveEngine(ctx, q.calls, q.results, exited)
+	})
 	return q
 }
 

@@ -103,7 +103,7 @@ func (t *describedTask) prepare(ready func()) {
 	t.task = t.c.taskInfo()
 	ctx, cancel := context.WithCancel(t.c.ctx)
 	t.cancel = cancel
-	t.c.engine = t.c.server.newEngineQueue(ctx, func() { t.c.fail(errServer) })
+	t.c.engine = t.c.server.newEngineQueue(ctx, func() { t.c.fail(errServer) }, func() {})
 	ready()
 }
 

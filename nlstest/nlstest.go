@@ -22,8 +22,9 @@
 //
 // Audio may come faster than it plays (status 41040202 does not occur). Formats
 // that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
-// recognition, and their audio then fails with 40270003; synthesis makes pcm and
-// wav only, and refuses mp3 as it refuses an unknown format. Every voice name is
+// recognition, and without one in Options.Codecs their audio then fails with 40270003;
+// without one synthesis makes pcm and wav only, and refuses mp3 as it refuses an
+// unknown format. Every voice name is
 // good, with or without subtitles, but "invalid" and the empty one, and outside
 // FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
 // outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
@@ -93,6 +94,11 @@ type Options struct {
 	ReplyDelay time.Duration
 
 	Engine Engine // nil means Loopback
+
+	// Codecs decode and encode audio, by format: for recognition "opus", "opu",
+	// "speex", "amr", "mp3" and "aac", for synthesis any name, such as "mp3". "pcm" and
+	// "wav" need none.
+	Codecs map[string]Codec
 
 	// Namespaces are more products, by name, in answer to CommonProto.
 	Namespaces map[string]Namespace

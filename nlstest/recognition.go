@@ -41,6 +41,7 @@ type listener struct {
 	silence      int  // ms that end a sentence
 
 	engine  Recognition
+	decoder *decoder // nil if there is none, or it is closed
 	cancel  context.CancelFunc
 	wav     wav.Reader
 	odd     []byte // half a sample, waiting for the other half
@@ -75,16 +76,25 @@ func newListener(c *conn, p *params) *listener {
 func (l *listener) prepare(ready func()) {
 	ctx, cancel := context.WithCancel(l.c.ctx)
 	l.cancel = cancel
-	l.c.engine = l.c.server.newEngineQueue(ctx, func() { l.c.fail(errServer) })
+	l.c.engine = l.c.server.newEngineQueue(ctx, func() { l.c.fail(errServer) }, l.close)
 	l.c.engine.call(0, func() func() {
-		r, err := l.c.server.opts.Engine.Recognize(ctx, l.rate)
+		var err error
+		if l.decoder, err = l.c.server.newDecoder(ctx, l.format, l.rate); err == nil {
+			l.engine, err = l.c.server.opts.Engine.Recognize(ctx, l.rate)
+		}
 		if err != nil {
 			return func() { l.c.fail(errServer) }
 		}
-		l.engine = r
 		l.setSilence(l.silence)
 		return ready
 	})
+}
+
+// close frees what the goroutine of the engine holds, at its end.
+func (l *listener) close() {
+	if l.decoder != nil {
+		l.decoder.Close()
+	}
 }
 
 func (l *listener) begin() *failure { return nil }
@@ -125,14 +135,25 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 			return nil, errDecode
 		}
 	default:
-		return nil, errDecode // there is no decoder here
+		if l.decoder == nil {
+			return nil, errDecode
+		}
+		var err error
+		if data, err = l.decoder.Write(data); err != nil {
+			return nil, errDecode
+		}
 	}
+	return l.whole(data), nil
+}
+
+// whole returns the whole samples in pcm, and keeps half a one for the next.
+func (l *listener) whole(data []byte) []byte {
 	if len(l.odd) > 0 {
 		data = append(l.odd, data...)
 	}
 	n := len(data) &^ 1
 	l.odd = slices.Clone(data[n:])
-	return data[:n], nil
+	return data[:n]
 }
 
 // write gives audio to the engine, in pieces of at most step bytes of PCM. What it
@@ -143,47 +164,79 @@ func (l *listener) write(data []byte, step int, heard func([]Hypothesis) bool) {
 	buf.Reset()
 	buf.Write(data)
 	l.c.engine.call(len(data), func() func() {
-		type piece struct {
-			samples int
-			hs      []Hypothesis
-		}
-		var pieces []piece
 		pcm, f := l.decode(buf.Bytes())
-		for p := range slices.Chunk(pcm, step) {
-			var hs []Hypothesis
-			if hs, f = l.heard(l.engine.Write(p)); f != nil {
-				break
-			}
-			pieces = append(pieces, piece{len(p) / 2, hs})
-		}
+		all, f := l.listen(pcm, step, f)
 		recycle(message{buf: buf})
 		return func() {
-			for _, p := range pieces {
-				l.samples += p.samples
-				if !heard(p.hs) {
-					return
-				}
-			}
-			if f != nil {
+			if l.pass(all, heard) && f != nil {
 				l.c.fail(f)
 			}
 		}
 	})
 }
 
-// finish gives to heard what the engine still has, and completes the task unless
-// that reports false.
-func (l *listener) finish(heard func([]Hypothesis) bool) {
+// finish gives to heard what the decoder still has, as write does, and then to last
+// what the engine still has. It completes the task unless one reports false.
+func (l *listener) finish(step int, heard, last func([]Hypothesis) bool) {
 	l.c.engine.call(0, func() func() {
-		hs, f := l.heard(l.engine.Finish())
+		var all []finding
+		var f *failure
+		if d := l.decoder; d != nil {
+			l.decoder = nil
+			pcm, err := d.Close()
+			if err != nil {
+				f = errDecode
+			}
+			all, f = l.listen(l.whole(pcm), step, f)
+		}
+		var rest []Hypothesis
+		if f == nil {
+			rest, f = l.heard(l.engine.Finish())
+		}
 		return func() {
+			if !l.pass(all, heard) {
+				return
+			}
 			if f != nil {
 				l.c.fail(f)
-			} else if heard(hs) {
+			} else if last(rest) {
 				l.c.complete()
 			}
 		}
 	})
+}
+
+// finding is what the engine says about a piece of audio.
+type finding struct {
+	samples int
+	hs      []Hypothesis
+}
+
+// listen writes PCM to the engine, in pieces of at most step bytes, up to a failure;
+// f is one already.
+func (l *listener) listen(pcm []byte, step int, f *failure) (all []finding, _ *failure) {
+	for p := range slices.Chunk(pcm, step) {
+		if f != nil {
+			break
+		}
+		var hs []Hypothesis
+		if hs, f = l.heard(l.engine.Write(p)); f == nil {
+			all = append(all, finding{len(p) / 2, hs})
+		}
+	}
+	return all, f
+}
+
+// pass passes findings to heard, until that reports false. It is for the goroutine of
+// the connection.
+func (l *listener) pass(all []finding, heard func([]Hypothesis) bool) bool {
+	for _, f := range all {
+		l.samples += f.samples
+		if !heard(f.hs) {
+			return false
+		}
+	}
+	return true
 }
 
 // heard writes what the engine has heard as the client has asked for it.
@@ -244,7 +297,7 @@ func (t *transcriber) control(d *directive) *failure {
 }
 
 func (t *transcriber) stop(*directive) *failure {
-	t.finish(t.report)
+	t.finish(math.MaxInt, t.report, t.report)
 	return nil
 }
 
@@ -329,12 +382,16 @@ func openRecognizer(c *conn, d *directive) (task, *failure) {
 }
 
 func (r *recognizer) audio(data []byte) *failure {
-	step := math.MaxInt
-	if r.detect {
-		step = int(voiceStep.Seconds()*float64(r.rate)) * 2
-	}
-	r.write(data, step, r.hear)
+	r.write(data, r.step(), r.hear)
 	return nil
+}
+
+// step is how much audio is looked at at a time.
+func (r *recognizer) step() int {
+	if r.detect {
+		return int(voiceStep.Seconds()*float64(r.rate)) * 2
+	}
+	return math.MaxInt
 }
 
 // hear takes in what the engine says about a piece of audio. It reports false if
@@ -364,7 +421,7 @@ func (r *recognizer) stop(*directive) *failure {
 	if !r.got {
 		return errNoAudio
 	}
-	r.finish(r.report)
+	r.finish(r.step(), r.hear, r.report)
 	return nil
 }
 
