@@ -85,6 +85,12 @@ type Options struct {
 
 	Engine Engine // nil means Loopback
 
+	// PlainPartials gives partial results as the Engine makes them. Without it they
+	// are taken back now and then, as the service's are: a last character changes, a
+	// mark moves, the final text is shorter than the last partial one. It depends on
+	// their length alone.
+	PlainPartials bool
+
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
 	// fault in the URL instead, see ParseFault.

@@ -75,7 +75,7 @@ func countedText(value, samples int) string { return fmt.Sprintf("%d of %d sampl
 // countingEngine hears such audio.
 type countingEngine struct{ nlstest.Engine }
 
-func (countingEngine) Recognize(context.Context, int) (nlstest.Recognition, error) {
+func (countingEngine) Recognize(context.Context, nlstest.RecognitionRequest) (nlstest.Recognition, error) {
 	return &counting{}, nil
 }
 
@@ -129,11 +129,13 @@ func (c *counting) Finish() ([]nlstest.Hypothesis, error) {
 	return []nlstest.Hypothesis{c.final()}, nil
 }
 
+func (c *counting) Close() error { return nil }
+
 // lateEngine hears it a second later, as services do: when the end of a sentence is
 // told the next has begun.
 type lateEngine struct{ countingEngine }
 
-func (lateEngine) Recognize(context.Context, int) (nlstest.Recognition, error) {
+func (lateEngine) Recognize(context.Context, nlstest.RecognitionRequest) (nlstest.Recognition, error) {
 	return &late{}, nil
 }
 
