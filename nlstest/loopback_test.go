@@ -537,8 +537,15 @@ func TestEngineErrors(t *testing.T) {
 
 // TestTestdata rebuilds the Loopback audio in testdata and compares the bytes.
 func TestTestdata(t *testing.T) {
-	pcm, _ := synthesize(t, Loopback(), testdataText, loopbackVoice)
-	narrow, _ := synthesize(t, Loopback(), testdataText, Voice{SampleRate: 8000, Volume: 50})
+	say := func(v Voice) (pcm []byte) {
+		for _, sentence := range []string{"你好，世界。", "Hello, Go! ", "🎙"} {
+			audio, _ := synthesize(t, Loopback(), sentence, v)
+			pcm = slices.Concat(pcm, audio, silence(600*time.Millisecond, v.SampleRate))
+		}
+		return pcm
+	}
+	pcm := say(loopbackVoice)
+	narrow := say(Voice{SampleRate: 8000, Volume: 50})
 	for name, want := range map[string][]byte{
 		"test1.pcm":    pcm,
 		"test1.wav":    slices.Concat(wav.Header(16000, len(pcm)), pcm),
