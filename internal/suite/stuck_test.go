@@ -587,7 +587,9 @@ type talkative struct {
 	said  *atomic.Int64 // sentences
 }
 
-func (e talkative) Recognize(context.Context, nlstest.RecognitionRequest) (nlstest.Recognition, error) { return e, nil }
+func (e talkative) Recognize(context.Context, nlstest.RecognitionRequest) (nlstest.Recognition, error) {
+	return e, nil
+}
 
 func (e talkative) Write([]byte) ([]nlstest.Hypothesis, error) {
 	time.Sleep(e.pause)
