@@ -727,7 +727,7 @@ func TestEngineFailuresFailTheTask(t *testing.T) {
 						t.Fatal("failed before it was answered")
 					}
 				}
-				c.wantFailed(row.status, row.text)
+				c.wantFailed(row.status, row.text) // ...Started waits for Recognize
 			})
 		})
 	}

@@ -16,9 +16,9 @@ type slowEngine struct {
 	recognize, write, finish time.Duration
 }
 
-func (e slowEngine) Recognize(ctx context.Context, rate int) (Recognition, error) {
+func (e slowEngine) Recognize(ctx context.Context, q RecognitionRequest) (Recognition, error) {
 	time.Sleep(e.recognize)
-	r, err := e.fakeEngine.Recognize(ctx, rate)
+	r, err := e.fakeEngine.Recognize(ctx, q)
 	return &slowRecognition{r.(*fakeRecognition), e}, err
 }
 
@@ -178,7 +178,7 @@ func TestWhatWaitsForAnEngineIsBounded(t *testing.T) {
 // An engine that ends its goroutine, as t.FailNow does, ends the task with it.
 type exitingEngine struct{ fakeEngine }
 
-func (exitingEngine) Recognize(context.Context, int) (Recognition, error) {
+func (exitingEngine) Recognize(context.Context, RecognitionRequest) (Recognition, error) {
 	return exitingRecognition{}, nil
 }
 
@@ -186,6 +186,8 @@ type exitingRecognition struct{}
 
 func (exitingRecognition) Write([]byte) ([]Hypothesis, error) { runtime.Goexit(); return nil, nil }
 func (exitingRecognition) Finish() ([]Hypothesis, error)      { return nil, nil }
+func (exitingRecognition) Close() error                       { return nil }
+
 func TestAnEngineThatExitsFailsItsTask(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := dial(t, start(t, Options{Pipe: true, Engine: exitingEngine{}}), "SpeechRecognizer", "")

@@ -108,11 +108,11 @@ type fatalEngine struct {
 	at string
 }
 
-func (e fatalEngine) Recognize(ctx context.Context, rate int) (Recognition, error) {
+func (e fatalEngine) Recognize(ctx context.Context, q RecognitionRequest) (Recognition, error) {
 	if e.at == "Recognize" {
 		e.f()
 	}
-	r, err := e.fakeEngine.Recognize(ctx, rate)
+	r, err := e.fakeEngine.Recognize(ctx, q)
 	return fatalRecognition{r, e}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -33,20 +34,23 @@ const (
 // listener is what the two recognition products have in common: audio goes in,
 // hypotheses come out.
 type listener struct {
-	c            *conn
-	format       string
-	rate         int
-	intermediate bool
-	punctuation  bool // enable_punctuation_prediction
-	silence      int  // ms that end a sentence
+	c       *conn
+	format  string
+	rate    int
+	silence int // ms that end a sentence
+	request RecognitionRequest
+	words   bool // enable_words
+	got     bool // any audio at all
+	samples int
+	ctx     context.Context // of the task
+	cancel  context.CancelFunc
 
+	// Of the goroutine of the engine.
+	writing
 	engine  Recognition
 	decoder *decoder // nil if there is none, or it is closed
-	cancel  context.CancelFunc
 	wav     wav.Reader
 	odd     []byte // half a sample, waiting for the other half
-	got     bool   // any audio at all
-	samples int
 }
 
 // newListener reads the parameters that the products share.
@@ -54,10 +58,18 @@ func newListener(c *conn, p *params) *listener {
 	l := &listener{c: c, silence: defaultSilence}
 	l.rate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
 	l.format = p.str("format", string(nls.FormatPCM))
-	l.intermediate = p.bool("enable_intermediate_result")
-	l.punctuation = p.bool("enable_punctuation_prediction")
-	p.check(func() any { return new(bool) }, "enable_inverse_text_normalization", "disfluency")
-	p.check(func() any { return new(string) }, "customization_id", "vocabulary_id")
+	l.writing = writing{
+		punctuation: p.bool("enable_punctuation_prediction"),
+		digits:      p.bool("enable_inverse_text_normalization"),
+		partials:    p.bool("enable_intermediate_result"),
+		plain:       c.server.opts.PlainPartials,
+	}
+	l.request = RecognitionRequest{
+		Namespace: p.d.namespace, AppKey: p.d.appKey, SampleRate: l.rate,
+		Punctuation: l.punctuation, Digits: l.digits,
+		VocabularyID: p.str("vocabulary_id", ""), CustomizationID: p.str("customization_id", ""),
+	}
+	p.check(func() any { return new(bool) }, "disfluency")
 	p.check(func() any { return new(object) }, "special_word_filter")
 	var noise float64
 	if p.read("speech_noise_threshold", &noise) && (noise < -1 || noise > 1) {
@@ -74,18 +86,17 @@ func newListener(c *conn, p *params) *listener {
 
 // prepare starts the engine, on a goroutine of its own.
 func (l *listener) prepare(ready func()) {
-	ctx, cancel := context.WithCancel(l.c.ctx)
-	l.cancel = cancel
-	l.c.engine = l.c.server.newEngineQueue(ctx, func() { l.c.fail(errServer) }, l.close)
+	l.ctx, l.cancel = context.WithCancel(l.c.ctx)
+	l.request.MaxSilence = l.maxSilence()
+	l.c.engine = l.c.server.newEngineQueue(l.ctx, func() { l.c.fail(errServer) }, l.close)
 	l.c.engine.call(0, func() func() {
 		var err error
-		if l.decoder, err = l.c.server.newDecoder(ctx, l.format, l.rate); err == nil {
-			l.engine, err = l.c.server.opts.Engine.Recognize(ctx, l.rate)
+		if l.decoder, err = l.c.server.newDecoder(l.ctx, l.format, l.rate); err == nil {
+			l.engine, err = l.c.server.opts.Engine.Recognize(l.ctx, l.request)
 		}
 		if err != nil {
 			return func() { l.c.fail(errServer) }
 		}
-		l.setSilence(l.silence)
 		return ready
 	})
 }
@@ -95,17 +106,14 @@ func (l *listener) close() {
 	if l.decoder != nil {
 		l.decoder.Close()
 	}
+	if l.engine != nil {
+		l.engine.Close()
+	}
 }
 
 func (l *listener) begin() *failure { return nil }
 
-// setSilence says how many milliseconds of silence end a sentence. It is for the
-// goroutine of the engine.
-func (l *listener) setSilence(ms int) {
-	if s, ok := l.engine.(sentenceSilencer); ok {
-		s.SetMaxSentenceSilence(time.Duration(ms) * time.Millisecond)
-	}
-}
+func (l *listener) maxSilence() time.Duration { return time.Duration(l.silence) * time.Millisecond }
 
 func (l *listener) end() {
 	if l.cancel != nil {
@@ -119,7 +127,7 @@ func (l *listener) position() time.Duration {
 	return time.Duration(l.samples) * time.Second / time.Duration(l.rate)
 }
 
-// decode returns the whole samples in data. It is for the goroutine of the engine.
+// decode returns the whole samples in data.
 func (l *listener) decode(data []byte) ([]byte, *failure) {
 	switch l.format {
 	case "pcm":
@@ -147,25 +155,31 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 }
 
 // whole returns the whole samples in pcm, and keeps half a one for the next.
-func (l *listener) whole(data []byte) []byte {
+func (l *listener) whole(pcm []byte) []byte {
 	if len(l.odd) > 0 {
-		data = append(l.odd, data...)
+		pcm = append(l.odd, pcm...)
 	}
-	n := len(data) &^ 1
-	l.odd = slices.Clone(data[n:])
-	return data[:n]
+	n := len(pcm) &^ 1
+	l.odd = slices.Clone(pcm[n:])
+	return pcm[:n]
 }
 
-// write gives audio to the engine, in pieces of at most step bytes of PCM. What it
-// says about each goes to heard, until that reports false.
-func (l *listener) write(data []byte, step int, heard func([]Hypothesis) bool) {
+// pieces cuts samples into what is heard at once, whatever the client has sent at
+// once.
+func (l *listener) pieces(pcm []byte) iter.Seq[[]byte] {
+	return slices.Chunk(pcm, int(voiceStep.Seconds()*float64(l.rate))*2)
+}
+
+// write gives audio to the engine. What is heard in each piece of it goes to heard,
+// until that reports false.
+func (l *listener) write(data []byte, heard func([]draft) bool) {
 	l.got = l.got || len(data) > 0
 	buf := buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	buf.Write(data)
 	l.c.engine.call(len(data), func() func() {
 		pcm, f := l.decode(buf.Bytes())
-		all, f := l.listen(pcm, step, f)
+		all, f := l.listen(pcm, f)
 		recycle(message{buf: buf})
 		return func() {
 			if l.pass(all, heard) && f != nil {
@@ -177,7 +191,7 @@ func (l *listener) write(data []byte, step int, heard func([]Hypothesis) bool) {
 
 // finish gives to heard what the decoder still has, as write does, and then to last
 // what the engine still has. It completes the task unless one reports false.
-func (l *listener) finish(step int, heard, last func([]Hypothesis) bool) {
+func (l *listener) finish(heard, last func([]draft) bool) {
 	l.c.engine.call(0, func() func() {
 		var all []finding
 		var f *failure
@@ -187,11 +201,14 @@ func (l *listener) finish(step int, heard, last func([]Hypothesis) bool) {
 			if err != nil {
 				f = errDecode
 			}
-			all, f = l.listen(l.whole(pcm), step, f)
+			all, f = l.listen(l.whole(pcm), f)
 		}
-		var rest []Hypothesis
+		var rest []draft
 		if f == nil {
-			rest, f = l.heard(l.engine.Finish())
+			hs, err := l.engine.Finish()
+			if rest = l.drafts(hs, true); err != nil {
+				f = errServer
+			}
 		}
 		return func() {
 			if !l.pass(all, heard) {
@@ -206,64 +223,64 @@ func (l *listener) finish(step int, heard, last func([]Hypothesis) bool) {
 	})
 }
 
-// finding is what the engine says about a piece of audio.
+// finding is what is heard in a piece of audio.
 type finding struct {
 	samples int
-	hs      []Hypothesis
+	drafts  []draft
 }
 
-// listen writes PCM to the engine, in pieces of at most step bytes, up to a failure;
-// f is one already.
-func (l *listener) listen(pcm []byte, step int, f *failure) (all []finding, _ *failure) {
-	for p := range slices.Chunk(pcm, step) {
-		if f != nil {
-			break
+// listen writes PCM to the engine, piece by piece up to a failure; f is one already.
+func (l *listener) listen(pcm []byte, f *failure) (all []finding, _ *failure) {
+	if f != nil {
+		return nil, f
+	}
+	for piece := range l.pieces(pcm) {
+		if l.ctx.Err() != nil {
+			break // nobody is there to hear
 		}
-		var hs []Hypothesis
-		if hs, f = l.heard(l.engine.Write(p)); f == nil {
-			all = append(all, finding{len(p) / 2, hs})
+		hs, err := l.engine.Write(piece)
+		if err != nil {
+			return all, errServer
+		}
+		all = append(all, finding{len(piece) / 2, l.drafts(hs, false)})
+	}
+	return all, nil
+}
+
+// drafts is what becomes of hypotheses, whose memory may be the engine's.
+func (l *listener) drafts(hs []Hypothesis, last bool) []draft {
+	drafts := l.written(hs, last)
+	for i := range drafts {
+		if d := &drafts[i]; l.words {
+			d.Words = slices.Clone(d.Words)
+		} else {
+			d.Words = nil
 		}
 	}
-	return all, f
+	return drafts
 }
 
-// pass passes findings to heard, until that reports false. It is for the goroutine of
-// the connection.
-func (l *listener) pass(all []finding, heard func([]Hypothesis) bool) bool {
+// pass passes findings to heard, until that reports false.
+func (l *listener) pass(all []finding, heard func([]draft) bool) bool {
 	for _, f := range all {
 		l.samples += f.samples
-		if !heard(f.hs) {
+		if !heard(f.drafts) {
 			return false
 		}
 	}
 	return true
 }
 
-// heard writes what the engine has heard as the client has asked for it.
-func (l *listener) heard(hs []Hypothesis, err error) ([]Hypothesis, *failure) {
-	if err != nil {
-		return nil, errServer
-	}
-	for i := range hs {
-		if h := &hs[i]; !l.punctuation {
-			h.Text = unpunctuated(h.Text)
-		}
-	}
-	return hs, nil
-}
-
 // transcriber is a task of SpeechTranscriber.
 type transcriber struct {
 	*listener
-	words bool
-
-	index int // of the sentence that runs or was the last
 
 	// What a client that has lost a session wants added in the next one (protocol
 	// §4.2).
 	timeOffset  int64 // ms
 	indexOffset int
 
+	index int // of the sentence that runs or was the last
 	open  bool
 	since time.Duration // where the open sentence began
 }
@@ -273,14 +290,18 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 	t := &transcriber{listener: newListener(c, p)}
 	t.words = p.bool("enable_words")
 	t.silence = p.int("max_sentence_silence", defaultSilence, minSilence, maxSilence)
+	if p.bool("enable_semantic_sentence_detection") && t.partials { // which it needs (protocol §4.2)
+		t.cutter = new(cutter)
+		t.request.Semantic = true
+	}
 	t.timeOffset = int64(p.int("tw_time_offset", 0, 0, math.MaxInt32))
 	t.indexOffset = p.int("tw_index_offset", 0, 0, math.MaxInt32)
-	p.check(func() any { return new(bool) }, "enable_semantic_sentence_detection", "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
+	p.check(func() any { return new(bool) }, "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
 	return t, p.failed
 }
 
 func (t *transcriber) audio(data []byte) *failure {
-	t.write(data, math.MaxInt, t.report)
+	t.write(data, t.report)
 	return nil
 }
 
@@ -291,22 +312,37 @@ func (t *transcriber) control(d *directive) *failure {
 	p.check(func() any { return new(string) }, "vocabulary_id")
 	if p.failed == nil && silence != t.silence {
 		t.silence = silence
-		t.c.engine.call(0, func() func() { t.setSilence(silence); return nil })
+		d := t.maxSilence()
+		t.c.engine.call(0, func() func() {
+			if s, ok := t.engine.(SilenceSetter); ok {
+				s.SetMaxSilence(d)
+			}
+			return nil
+		})
 	}
 	return p.failed
 }
 
 func (t *transcriber) stop(*directive) *failure {
-	t.finish(math.MaxInt, t.report, t.report)
+	t.finish(t.report, t.report)
 	return nil
 }
 
 func (t *transcriber) completed() any { return nil }
 
-// report sends the events of hypotheses. It reports false if the task has ended
-// over it.
-func (t *transcriber) report(hs []Hypothesis) bool {
-	for _, h := range hs {
+// closed is where the service had got to when it closed a sentence: the silence
+// behind it included, unless it was its meaning that ended it (protocol §16.1).
+func (t *transcriber) closed(d draft) time.Duration {
+	if d.rest != "" {
+		return d.End
+	}
+	return max(d.End, min(t.position(), d.End+t.maxSilence()))
+}
+
+// report sends the events of drafts. It reports false if the task has ended over
+// it.
+func (t *transcriber) report(drafts []draft) bool {
+	for _, h := range drafts {
 		if !t.open {
 			t.open = true
 			t.index++
@@ -316,14 +352,21 @@ func (t *transcriber) report(hs []Hypothesis) bool {
 		switch {
 		case h.Final:
 			t.open = false
-			end := h.End.Milliseconds()
+			end := t.closed(h).Milliseconds()
+			current := end
+			if h.rest != "" {
+				current = t.position().Milliseconds()
+			}
 			t.event("SentenceEnd", sentenceEnd{
 				Index: t.index, BeginTime: t.since.Milliseconds(), Time: end,
 				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
 				SentenceID: wire.NewID(),
-				Stash:      stash{SentenceID: t.index + 1, BeginTime: end, CurrentTime: end, Words: []wordRow{}},
+				Stash: stash{
+					SentenceID: t.index + 1, BeginTime: end, Text: h.rest, UnfixedText: h.rest,
+					CurrentTime: current, Words: []wordRow{},
+				},
 			})
-		case t.intermediate && h.Text != "":
+		case t.partials && h.Text != "":
 			t.event("TranscriptionResultChanged", resultChanged{
 				Index: t.index, Time: t.position().Milliseconds(),
 				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
@@ -351,7 +394,7 @@ func (t *transcriber) rows(words []nls.Word) []wordRow {
 	if !t.words {
 		return []wordRow{}
 	}
-	words = unpunctuatedWords(words)
+	words = wordsOf(words, t.digits)
 	rows := make([]wordRow, len(words))
 	for i, w := range words {
 		rows[i] = wordRow{w.Text, w.Start.Milliseconds(), w.End.Milliseconds()}
@@ -382,27 +425,19 @@ func openRecognizer(c *conn, d *directive) (task, *failure) {
 }
 
 func (r *recognizer) audio(data []byte) *failure {
-	r.write(data, r.step(), r.hear)
+	r.write(data, r.hear)
 	return nil
 }
 
-// step is how much audio is looked at at a time.
-func (r *recognizer) step() int {
-	if r.detect {
-		return int(voiceStep.Seconds()*float64(r.rate)) * 2
-	}
-	return math.MaxInt
-}
-
-// hear takes in what the engine says about a piece of audio. It reports false if
-// the task has ended over it, or is about to.
-func (r *recognizer) hear(hs []Hypothesis) bool {
+// hear takes in what is heard in a piece of audio. It reports false if the task has
+// ended over it, or is about to.
+func (r *recognizer) hear(drafts []draft) bool {
 	switch {
 	case r.c.unasked == r.c.taskID: // what came after the end of speech
 		return false
 	case r.position() > maxSpeech:
 		r.c.fail(errSpeechTooLong)
-	case !r.report(hs) || !r.detect || r.open:
+	case !r.report(drafts) || !r.detect || r.open:
 	case r.until == 0:
 		if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
 			r.c.fail(errSilent)
@@ -421,7 +456,7 @@ func (r *recognizer) stop(*directive) *failure {
 	if !r.got {
 		return errNoAudio
 	}
-	r.finish(r.step(), r.hear, r.report)
+	r.finish(r.hear, r.report)
 	return nil
 }
 
@@ -432,10 +467,10 @@ func (r *recognizer) result() recognitionResult {
 	return recognitionResult{r.said.String() + r.current, r.position().Milliseconds()}
 }
 
-// report takes in hypotheses and sends what has changed. It reports false if the
-// task has ended over it.
-func (r *recognizer) report(hs []Hypothesis) bool {
-	for _, h := range hs {
+// report takes in drafts and sends what has changed. It reports false if the task
+// has ended over it.
+func (r *recognizer) report(drafts []draft) bool {
+	for _, h := range drafts {
 		before := r.result().Result
 		if r.open = !h.Final; r.open {
 			r.current = h.Text
@@ -444,7 +479,7 @@ func (r *recognizer) report(hs []Hypothesis) bool {
 			r.current = ""
 			r.until = h.End
 		}
-		if now := r.result(); r.intermediate && now.Result != before && r.runs() {
+		if now := r.result(); r.partials && now.Result != before && r.runs() {
 			r.c.send(r.c.event("RecognitionResultChanged", now))
 		}
 	}
