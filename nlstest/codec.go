@@ -1,6 +1,9 @@
 package nlstest
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Codec knows one compressed format. Its functions are for many tasks at once; one
 // that is nil says that the format does not go this way.
@@ -11,7 +14,9 @@ type Codec struct {
 	// packet, of 20 ms.
 	NewDecoder func(ctx context.Context, sampleRate int) (Transcoder, error)
 
-	// NewEncoder starts to make this format of PCM, 16-bit mono at sampleRate.
+	// NewEncoder starts to make this format of PCM, 16-bit mono at sampleRate: of one
+	// sentence of a synthesis, so that all of its audio comes before the end of the
+	// sentence. What it makes of several is sent one behind the other.
 	NewEncoder func(ctx context.Context, sampleRate int) (Transcoder, error)
 }
 
@@ -24,7 +29,7 @@ type Transcoder interface {
 	Write(p []byte) ([]byte, error)
 
 	// Close ends the stream, returns the rest, and frees what it holds. It is called
-	// once, also for a task that has failed and whose ctx has ended.
+	// once, also if a Write has failed or ctx has ended.
 	Close() ([]byte, error)
 }
 
@@ -80,5 +85,16 @@ func (d *decoder) Write(data []byte) (pcm []byte, err error) {
 		pcm = append(pcm, out...)
 		return err
 	})
+	return pcm, err
+}
+
+// errTruncated is opu audio that ends in the middle of a packet.
+var errTruncated = errors.New("half a packet")
+
+func (d *decoder) Close() (pcm []byte, err error) {
+	pcm, err = d.Transcoder.Close()
+	if err == nil && d.opu != nil && len(d.opu.rest) > 0 {
+		err = errTruncated
+	}
 	return pcm, err
 }
