@@ -12,7 +12,8 @@
 // writes text into the audio it synthesises and reads it back when that audio
 // is recognised; in any other audio it finds where speech is, not what was
 // said. [Script] answers any audio with given sentences, for tests of code that
-// needs known words. Set Options.Engine to plug in a real engine.
+// needs known words. Set Options.Engine to plug in a real engine, Options.Codecs for
+// compressed audio, and Options.Namespaces for products that only CommonProto speaks.
 //
 // # Text
 //
@@ -39,8 +40,7 @@
 // that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
 // recognition, and without one in Options.Codecs their audio then fails with 40270003;
 // without one synthesis makes pcm and wav only, and refuses mp3 as it refuses an
-// unknown format. Every voice name is
-// good, with or without subtitles, but "invalid" and the empty one, and outside
+// unknown format. Every voice name is good, with or without subtitles, but "invalid" and the empty one, and outside
 // FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
 // outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
 // KiB that clients can read comes without its words.
@@ -98,7 +98,7 @@ type Options struct {
 	MaxSessions int
 
 	// IdleTimeout is how long a client may be silent where the service waits for
-	// it: 40000004, and 41040201 for recognition without audio. With pings in
+	// it: 40000004, and 41040201 for a recognition whose audio stops. With pings in
 	// between it is 2.3 times as long, but not for audio. Zero means 10 seconds,
 	// as the service has; negative means none.
 	IdleTimeout time.Duration
