@@ -71,7 +71,6 @@ type conn struct {
 	product  *product
 	task     task
 	taskID   string // of the running task, or else of the last one
-	appKey   string // of the running task
 	unasked  string // ID of the task that completed before it was stopped
 	answered bool   // the task has sent its first message
 
@@ -139,7 +138,7 @@ func (c *conn) run() {
 		defer close(c.done)
 		defer c.cancel()
 		defer c.timer.Stop()
-		c.endTask()
+		c.dropTask()
 	}()
 	c.arm()
 	c.at(BeforeStart)
@@ -305,6 +304,9 @@ func (c *conn) handleText(data []byte) {
 
 // directive checks d in the order of protocol §12 and obeys it.
 func (c *conn) directive(d *directive) *failure {
+	if c.server.opts.Expired {
+		return errTrialExpired
+	}
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
@@ -355,10 +357,11 @@ func (c *conn) start(p *product, d *directive) *failure {
 	if f != nil {
 		return f
 	}
-	if !c.server.acquire(d.appKey) {
-		return errTooMany
+	if f := c.server.quota.take(place{c.account, p.namespace}); f != nil {
+		return f
 	}
-	c.product, c.task, c.taskID, c.appKey = p, t, d.taskID, d.appKey
+	c.server.started.Add(1)
+	c.product, c.task, c.taskID = p, t, d.taskID
 	c.unasked, c.answered = "", false
 	c.lastDirective = d.name
 	c.state = starting
@@ -430,7 +433,7 @@ func (c *conn) completeNow() {
 	m.payload(c.task.completed())
 	m.last = true
 	// Whoever sees Completed may start again, so the quota is free by then.
-	c.endTask()
+	c.endTask(time.Time{})
 	c.state = ready
 	c.lastData = time.Now()
 	c.arm()
@@ -445,12 +448,23 @@ func (c *conn) completeUnasked() {
 	c.complete()
 }
 
-// endTask lets go of the running task, if any.
-func (c *conn) endTask() {
+// dropTask is endTask for a task whose client has gone, which the service notices
+// at the idle cut.
+func (c *conn) dropTask() {
+	noticed, _ := c.deadline()
+	if idle := c.server.opts.IdleTimeout; noticed.IsZero() && idle > 0 {
+		noticed = time.Now().Add(idle)
+	}
+	c.endTask(noticed)
+}
+
+// endTask lets go of the running task, if any. Its place is free from the given
+// time on.
+func (c *conn) endTask(free time.Time) {
 	if c.task == nil {
 		return
 	}
-	defer c.server.release(c.appKey)
+	defer c.server.quota.free(place{c.account, c.product.namespace}, free)
 	task := c.task
 	c.task, c.reply = nil, nil
 	task.end()
@@ -458,7 +472,7 @@ func (c *conn) endTask() {
 
 // fail ends the task, if any, and the connection.
 func (c *conn) fail(f *failure) {
-	c.endTask()
+	c.endTask(time.Time{})
 	c.send(outgoing{event: newTaskFailed(c.taskID, f), failed: true})
 	c.close(websocket.CloseNormalClosure, "")
 }

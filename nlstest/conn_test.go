@@ -464,45 +464,6 @@ func TestReplyDelayIsBeforeStartedAndCompleted(t *testing.T) {
 	})
 }
 
-func TestQuota(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s := start(t, Options{
-			Pipe: true, MaxSessions: 2, Engine: fakeEngine{}, Tokens: map[string]string{"token": "1"},
-			AppKeys: map[string]string{"AppKeyDefault": "1", "second": "1"},
-		})
-		const tooMany = "Gateway:TOO_MANY_REQUESTS:Too many requests!"
-		begin := func(appKey string) *client {
-			c := dial(t, s, "SpeechTranscriber", "")
-			c.appKey = appKey
-			c.send("StartTranscription", "{}")
-			return c
-		}
-		one, two := begin("second"), begin("second")
-		one.want("TranscriptionStarted")
-		two.want("TranscriptionStarted")
-		begin("second").wantFailed(40000005, tooMany)
-		begin("AppKeyDefault").want("TranscriptionStarted") // another key has its own
-		if got := s.Stats(); got.Concurrent != 3 || got.MaxConcurrent != 3 || got.Sessions != 3 {
-			t.Errorf("got %+v", got)
-		}
-
-		one.send("StopTranscription", "") // a task that completes gives its place back,
-		one.want("TranscriptionCompleted")
-		three := begin("second")
-		three.want("TranscriptionStarted")
-		three.text("nonsense") // and so does one that fails,
-		three.want("TaskFailed")
-		four := begin("second")
-		four.want("TranscriptionStarted")
-		four.ws.Close() // or whose connection is lost
-		synctest.Wait()
-		begin("second").want("TranscriptionStarted")
-		one.taskID = wire.NewID()
-		one.send("StartTranscription", "{}")
-		one.wantFailed(40000005, tooMany)
-	})
-}
-
 func TestAConnectionTakesTaskAfterTask(t *testing.T) {
 	everywhere(t, func(t *testing.T, opts Options) {
 		opts.Engine = fakeEngine{}

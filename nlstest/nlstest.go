@@ -48,7 +48,6 @@ import (
 )
 
 const (
-	defaultMaxSessions = 200              // of a paid project (protocol §3.1)
 	defaultIdleTimeout = 10 * time.Second // protocol §1.5
 
 	// The addresses of the listeners in Pipe mode. Nothing listens there on TCP.
@@ -68,9 +67,22 @@ type Options struct {
 	AccessKeys map[string]string // access key ID to secret; nil means one default pair
 	TokenTTL   time.Duration     // lifetime of created tokens; zero means 24 hours
 
-	// MaxSessions is how many sessions an app key may have at a time; a Start
-	// beyond fails with 40000005. Zero means 200, negative no limit.
+	// MaxSessions is how many sessions an account may have at a time in each
+	// product, whatever the app key; a Start beyond fails with 40000005. Zero means
+	// the quotas of the service: 200, of SpeechLongSynthesizer 100, of
+	// FlowingSpeechSynthesizer 10. Negative means no limit. A session that ends with
+	// Completed or TaskFailed gives its place back at once; the place of one that is
+	// dropped is held until the idle cut, see IdleTimeout.
 	MaxSessions int
+
+	// Trial makes the accounts trial ones: quotas of 2 sessions, unless MaxSessions
+	// says otherwise, and 40000010 for SpeechLongSynthesizer and
+	// FlowingSpeechSynthesizer, of which there is no trial.
+	Trial bool
+
+	// Expired answers every directive with 40000010, before its app key is looked at,
+	// as the service does when a trial is over or a bill unpaid.
+	Expired bool
 
 	// IdleTimeout is how long a client may be silent where the service waits for
 	// it: 40000004, and 41040201 for recognition without audio. With pings in
@@ -114,12 +126,11 @@ type Server struct {
 
 	counters
 
-	mu       sync.Mutex // never held while waiting
-	closed   bool
-	conns    map[*link]struct{} // every open connection of the gateway
-	sessions map[string]int     // running, by app key
-	sum      int                // of sessions
-	max      int                // the most that sum has been
+	quota *quota
+
+	mu     sync.Mutex // never held while waiting
+	closed bool
+	conns  map[*link]struct{} // every open connection of the gateway
 }
 
 // counters are what Stats counts without a lock.
@@ -139,9 +150,6 @@ func NewServer(opts Options) *Server {
 }
 
 func newServer(opts Options) (*Server, error) {
-	if opts.MaxSessions == 0 {
-		opts.MaxSessions = defaultMaxSessions
-	}
 	if opts.IdleTimeout == 0 {
 		opts.IdleTimeout = defaultIdleTimeout
 	}
@@ -157,7 +165,7 @@ func newServer(opts Options) (*Server, error) {
 		accounts:  newAccounts(opts),
 		authority: authority,
 		conns:     map[*link]struct{}{},
-		sessions:  map[string]int{},
+		quota:     newQuota(opts),
 	}
 	gateway, token, err := s.listen()
 	if err != nil {
@@ -265,7 +273,7 @@ func (s *Server) CertificatePEM() []byte { return append([]byte(nil), s.authorit
 type Stats struct {
 	Connections   int // websockets that were opened
 	Sessions      int // tasks that were started
-	Concurrent    int // tasks that run now
+	Concurrent    int // tasks that run now; not the dropped ones whose place is held
 	MaxConcurrent int // the most that ran at a time
 
 	FramesIn, FramesOut int   // messages
@@ -276,9 +284,7 @@ type Stats struct {
 
 // Stats returns counters.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	concurrent, most := s.sum, s.max
-	s.mu.Unlock()
+	concurrent, most := s.quota.concurrent()
 	return Stats{
 		Connections:   int(s.connections.Load()),
 		Sessions:      int(s.started.Load()),
@@ -291,29 +297,6 @@ func (s *Server) Stats() Stats {
 		Pings:         int(s.pings.Load()),
 		Tokens:        s.accounts.issued(),
 	}
-}
-
-// acquire takes one session of appKey's quota, and release gives it back.
-func (s *Server) acquire(appKey string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opts.MaxSessions > 0 && s.sessions[appKey] >= s.opts.MaxSessions {
-		return false
-	}
-	s.sessions[appKey]++
-	s.sum++
-	s.max = max(s.max, s.sum)
-	s.started.Add(1)
-	return true
-}
-
-func (s *Server) release(appKey string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions[appKey]--; s.sessions[appKey] == 0 {
-		delete(s.sessions, appKey)
-	}
-	s.sum--
 }
 
 // ExpireTokens makes every token issued so far invalid.
