@@ -293,8 +293,7 @@ func TestValidationOrder(t *testing.T) {
 		{"TTS empty text", fine(tts, speak) + `{"text":" \n"}}`, 40010003, "Gateway:DIRECTIVE_INVALID:No text specified!"},
 		{"TTS text a number", fine(`"SpeechLongSynthesizer"`, speak) + `{"text":5}}`, 40010003, invalid("SpeechLongSynthesizer.StartSynthesis")},
 		{"TTS empty voice", fine(tts, speak) + `{"text":"x","voice":""}}`, 40000003, "Gateway:PARAMETER_INVALID:Invalid voice name ''!"},
-		{"TTS voice", fine(flow, speak) + `{"voice":"invalid"}}`, 40000003, "Gateway:PARAMETER_INVALID:Invalid voice name 'invalid'!"},
-		{"CosyVoice voice in TTS", fine(tts, speak) + `{"text":"x","voice":"longxiaochun"}}`, 41020001, "TtsClientError: Engine return error code: 418"},
+		{"broken SSML before the emotion", fine(tts, speak) + `{"text":"<speak><emotion x>"}}`, 41020001, "TTS:TtsClientError:Illegal ssml text"},
 		{"broken SSML", fine(tts, speak) + `{"text":"<speak>x"}}`, 41020001, "TTS:TtsClientError:Illegal ssml text"},
 
 		{"long quotation", fine(st, `"`+strings.Repeat("长", 100_000)+`"`) + bad, 40010002,

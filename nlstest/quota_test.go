@@ -30,7 +30,6 @@ func begin(t *testing.T, s *Server, product string) *client {
 	return c
 }
 
-
 func TestQuotasAreThoseOfTheServiceForEachProduct(t *testing.T) {
 	for name, c := range map[string]struct {
 		opts Options
