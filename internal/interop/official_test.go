@@ -176,7 +176,7 @@ func TestOfficialLongSynthesisWithSubtitles(t *testing.T) {
 		pcm := tempFile(t, "out.pcm")
 		reports := runClient(t, i, job{
 			Product: "long", URL: p.URL, Token: g.Token, AppKey: g.AppKey, Text: longText, Out: pcm,
-			Params: map[string]any{"enable_subtitle": true, "format": "pcm"},
+			Params: map[string]any{"voice": "siqi", "enable_subtitle": true, "format": "pcm"},
 		})
 		wantOrder(t, reports, "meta completed")
 		audio, err := os.ReadFile(pcm)

@@ -106,7 +106,7 @@ func TestWireSynthesis(t *testing.T) {
 	everyDialect(t, "synthesis, short and long", "exact text, read by the same client", func(t *testing.T, d *dialect) {
 		for _, space := range []string{"SpeechSynthesizer", "SpeechLongSynthesizer"} {
 			s := open(t, g, newTap(t, g.URL).URL, d)
-			s.start(space, "StartSynthesis", `{"voice":"xiaoyun","format":"pcm","sample_rate":16000,"enable_subtitle":true,"text":`+quoted(t, shortText)+`}`)
+			s.start(space, "StartSynthesis", `{"voice":"siqi","format":"pcm","sample_rate":16000,"enable_subtitle":true,"text":`+quoted(t, shortText)+`}`)
 			events, pcm := s.until("SynthesisCompleted")
 			if len(events) < 2 {
 				t.Errorf("no subtitles: %v", events)
