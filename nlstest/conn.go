@@ -78,7 +78,7 @@ type conn struct {
 	lastData, lastPing, lastPCM time.Time
 	timer                       *time.Timer // looks for deadlines that have passed
 
-	reply   <-chan time.Time // ends Options.ReplyDelay
+	reply   <-chan time.Time // ends the delay of onReply
 	onReply func()
 
 	noPong  bool
@@ -386,14 +386,14 @@ func (c *conn) start(p *product, d *directive) *failure {
 	if p.started == "" {
 		begin()
 	} else {
-		c.afterDelay(begin)
+		c.afterDelay(c.server.delays.started, begin)
 	}
 	return nil
 }
 
-// afterDelay calls f after Options.ReplyDelay, unless the task ends before.
-func (c *conn) afterDelay(f func()) {
-	if d := c.server.opts.ReplyDelay; d > 0 {
+// afterDelay calls f after d, unless the task ends before.
+func (c *conn) afterDelay(d time.Duration, f func()) {
+	if d > 0 {
 		c.reply, c.onReply = time.After(d), f
 	} else {
 		f()
@@ -413,6 +413,9 @@ func (c *conn) handleBinary(data []byte) {
 			return
 		}
 		c.lastPCM = time.Now()
+		if len(data) > maxAudio {
+			return
+		}
 		if !c.at(DuringAudio) {
 			return
 		}
@@ -425,7 +428,7 @@ func (c *conn) handleBinary(data []byte) {
 // complete ends the task with Completed. Nothing is left to be sent for it.
 func (c *conn) complete() {
 	c.state = stopping
-	c.afterDelay(c.completeNow)
+	c.afterDelay(c.server.delays.completed, c.completeNow)
 }
 
 func (c *conn) completeNow() {

@@ -390,7 +390,7 @@ func TestIdleTimers(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				s := start(t, Options{Pipe: true, Engine: fakeEngine{}})
+				s := start(t, Options{Pipe: true, ReplyDelay: -1, Engine: fakeEngine{}})
 				c := dial(t, s, row.space, "")
 				begin := time.Now()
 				over := make(chan struct{})
@@ -446,20 +446,6 @@ func TestNegativeIdleTimeoutMeansNone(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.send("StopTranscription", "")
 		c.want("TranscriptionCompleted")
-	})
-}
-
-func TestReplyDelayIsBeforeStartedAndCompleted(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		c := dial(t, start(t, Options{Pipe: true, ReplyDelay: 3 * time.Second, Engine: fakeEngine{}}), "SpeechTranscriber", "")
-		for _, step := range [][2]string{{"StartTranscription", "TranscriptionStarted"}, {"StopTranscription", "TranscriptionCompleted"}} {
-			begin := time.Now()
-			c.send(step[0], "{}")
-			c.want(step[1])
-			if d := time.Since(begin); d != 3*time.Second {
-				t.Errorf("%s after %v", step[1], d)
-			}
-		}
 	})
 }
 

@@ -385,7 +385,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(row.space+"/"+row.fault, ",", ";"), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				c := rawDial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), row.space, row.fault)
+				c := rawDial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: fakeEngine{}}), row.space, row.fault)
 				if got := c.session(); got != row.want {
 					t.Errorf("got  %s\nwant %s", got, row.want)
 				}

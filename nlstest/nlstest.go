@@ -90,10 +90,19 @@ type Options struct {
 	// as the service has; negative means none.
 	IdleTimeout time.Duration
 
-	// ReplyDelay passes before ...Started and ...Completed, as on a network. Zero
-	// means none; audio that a client sends too early, before it has seen
-	// ...Started, may then come just late enough to be accepted.
+	// ReplyDelay passes before ...Started and ...Completed. Zero means 20 ms and 40 ms,
+	// so that audio which a client sends before it has seen ...Started is refused as by
+	// the service; negative means none, for tests that measure.
 	ReplyDelay time.Duration
+
+	// Latency slows the server down to what captures of the service show: 60 ms to
+	// ...Started and 140 ms to ...Completed, unless ReplyDelay is set, and 220 ms to
+	// the first audio of a synthesis.
+	Latency bool
+
+	// RealTime drops the connection, without TaskFailed, of a client whose audio comes
+	// more than 10 times faster than it plays over 5 seconds.
+	RealTime bool
 
 	Engine Engine // nil means Loopback
 
@@ -126,7 +135,8 @@ type Server struct {
 
 	counters
 
-	quota *quota
+	quota  *quota
+	delays delays
 
 	mu     sync.Mutex // never held while waiting
 	closed bool
@@ -166,6 +176,7 @@ func newServer(opts Options) (*Server, error) {
 		authority: authority,
 		conns:     map[*link]struct{}{},
 		quota:     newQuota(opts),
+		delays:    newDelays(opts),
 	}
 	gateway, token, err := s.listen()
 	if err != nil {

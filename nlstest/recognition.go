@@ -45,6 +45,7 @@ type listener struct {
 	odd     []byte // half a sample, waiting for the other half
 	got     bool   // any audio at all
 	samples int
+	pace    pace
 }
 
 // newListener reads the parameters that the products share.
@@ -133,6 +134,10 @@ func (l *listener) write(pcm []byte) ([]Hypothesis, *failure) {
 		return nil, nil
 	}
 	l.samples += len(pcm) / 2
+	if l.c.server.opts.RealTime && l.pace.tooFast(time.Duration(len(pcm)/2)*time.Second/time.Duration(l.rate)) {
+		l.c.over = true
+		return nil, nil
+	}
 	return l.heard(l.engine.Write(pcm))
 }
 

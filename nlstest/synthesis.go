@@ -248,10 +248,32 @@ func (s *synthesis) next() {
 			return
 		}
 		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
-		engine := s.c.server.opts.Engine
-		s.c.server.running.Go(func() { speak(ctx, engine, text, voice, out) })
+		engine, delay := s.c.server.opts.Engine, time.Duration(0)
+		if s.samples == 0 {
+			delay = s.c.server.delays.firstAudio
+		}
+		s.c.server.running.Go(func() {
+			if wait(ctx, delay) {
+				speak(ctx, engine, text, voice, out)
+			}
+		})
 	case s.stopping:
 		s.c.complete()
+	}
+}
+
+// wait waits, and reports false if ctx ends before.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
