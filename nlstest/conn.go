@@ -556,11 +556,16 @@ func (c *conn) deadline() (time.Time, *failure) {
 			return starved, errAudioTimeout
 		}
 	}
+	return at, c.idle()
+}
+
+// idle is what the service says when it gives up waiting.
+func (c *conn) idle() *failure {
 	text := "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time"
 	if c.lastDirective != "" {
 		text += ", the last directive is '" + c.lastDirective + "'"
 	}
-	return at, &failure{nls.StatusIdleTimeout, text + "!"}
+	return &failure{nls.StatusIdleTimeout, text + "!"}
 }
 
 // outgoing is a message of the server: an event, or audio.

@@ -140,6 +140,8 @@ func (f *misbehaviour) atOnce(c *conn) bool {
 		} else {
 			c.fail(&failure{orDefault(f.Code, nls.StatusServerError), f.Text})
 		}
+	case Idle:
+		c.fail(c.idle())
 	case NoPong:
 		c.noPong = true
 	case StopReading:
