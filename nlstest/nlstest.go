@@ -33,16 +33,35 @@
 // SentenceEnd.time includes it; with enable_semantic_sentence_detection with its
 // mark (。！？ and the like), and stash_result has what was heard after it.
 //
+// # Accounts, voices, time
+//
+// Sessions are counted for each account and product, see Options.MaxSessions,
+// Trial and Expired.
+//
+// Voices are those of the vendor's public list, with its sample rates, timestamps
+// and emotions. What a voice cannot do is refused with the status of the service:
+// an unknown name and, outside FlowingSpeechSynthesizer, a voice of CosyVoice
+// ("long...", "loong...", "cosyvoice...") with 418 of the engine, an emotion of SSML
+// with 423, subtitles with 425, for which xiaoyun, the default, is an example. Those of
+// CosyVoice have neither timestamps nor emotions, and their Sentence events no
+// subtitles. Phonemes that the Engine does not know are invented.
+//
+// ...Started and ...Completed take a moment, see Options.ReplyDelay and Latency. Audio
+// before ...Started fails the task, and an audio message of more than 512 KiB is
+// swallowed without an answer.
+//
 // # Where it differs from the service
 //
-// Audio may come faster than it plays (status 41040202 does not occur). Formats
-// that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
-// recognition, and their audio then fails with 40270003; synthesis makes pcm and
-// wav only, and refuses mp3 as it refuses an unknown format. Every voice name is
-// good, with or without subtitles, but "invalid" and the empty one, and outside
-// FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
-// outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
-// KiB that clients can read comes without its words.
+// Audio may come faster than it plays, unless Options.RealTime says otherwise
+// (status 41040202 does not occur). Formats that need a codec (opus, opu, speex,
+// amr, mp3, aac) are accepted by name for recognition, and their audio then fails
+// with 40270003; synthesis makes pcm and wav only, and refuses mp3 as it refuses an
+// unknown format. The status of a sample rate that a voice lacks, 40010003, is a
+// guess, every name that looks like one of CosyVoice is good, at any rate, and a
+// voice without emotions refuses <emotion> with 423 where the service may call the
+// SSML illegal. A max_sentence_silence outside 200 to 6000 fails with 40010003. An
+// event that would not fit into the 64 KiB that clients can read comes without its
+// words.
 package nlstest
 
 import (
@@ -118,6 +137,11 @@ type Options struct {
 	// RealTime drops the connection, without TaskFailed, of a client whose audio comes
 	// more than 10 times faster than it plays over 5 seconds.
 	RealTime bool
+
+	// Voices are the names of further voices, such as those that were made for a
+	// customer or that only an Engine has. They have every sample rate and timestamps,
+	// and no emotions.
+	Voices []string
 
 	Engine Engine // nil means Loopback
 

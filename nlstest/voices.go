@@ -83,6 +83,9 @@ func (s *synthesis) checkVoice() *failure {
 		s.subtitle = false
 		return nil
 	}
+	if slices.Contains(s.c.server.opts.Voices, name) {
+		return nil
+	}
 	for _, group := range voices {
 		for known := range strings.FieldsSeq(group.names) {
 			if !strings.EqualFold(name, known) {

@@ -39,6 +39,7 @@ func TestVoicesCanDoWhatTheVendorsListSays(t *testing.T) {
 		{flow, `"enable_subtitle":true,"voice":"Ailun"`, 0, ""}, // older lists begin names with a capital
 
 		{short, `"voice":"nobody"`, 41020001, engine418},
+		{short, `"voice":"ours","enable_subtitle":true,"sample_rate":44100`, 0, ""}, // of Options.Voices
 		{flow, `"voice":"nobody"`, 41020001, engine418},
 		{short, `"voice":"aida aicheng"`, 41020001, engine418},
 		{short, `"voice":""`, 40000003, "Gateway:PARAMETER_INVALID:Invalid voice name ''!"},
@@ -66,7 +67,7 @@ func TestVoicesCanDoWhatTheVendorsListSays(t *testing.T) {
 	} {
 		t.Run(c.product+" "+c.payload, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				one := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), c.product, "")
+				one := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}, Voices: []string{"theirs", "ours"}}), c.product, "")
 				payload := c.payload
 				if !strings.Contains(payload, `"text"`) {
 					payload += `,"text":"好"`
