@@ -359,7 +359,8 @@ func (s *Server) Stats() Stats {
 func (s *Server) ExpireTokens() { s.accounts.expireAll() }
 
 // CloseClientConnections drops every open connection to the gateway without a
-// word. Sessions may still count as running for a moment.
+// word. Their sessions may count as running for a moment, and hold their places until
+// the idle cut.
 func (s *Server) CloseClientConnections() {
 	s.mu.Lock()
 	links := make([]*link, 0, len(s.conns))
