@@ -334,7 +334,7 @@ func TestVoiceDetectionGivesUpOnSilence(t *testing.T) {
 
 func TestLongResultComesWithoutItsWords(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := dial(t, start(t, Options{Pipe: true, Engine: wordyEngine{}}), "SpeechTranscriber", "")
+		c := dial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: wordyEngine{}}), "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"enable_words":true,"enable_intermediate_result":true}`)
 		c.send("StopTranscription", "")
 		for _, r := range c.until("TranscriptionCompleted") {
