@@ -100,6 +100,7 @@ func TestALongAudioMessageIsSwallowed(t *testing.T) {
 		}{{maxAudio, false}, {maxAudio + 2, true}} {
 			one := begin(t, s, "SpeechTranscriber")
 			one.want("TranscriptionStarted")
+			time.Sleep(time.Second)
 			one.binary(sound(time.Duration(c.size/2)*time.Second/16000, 16000))
 			if !c.swallowed {
 				one.want("SentenceBegin")
