@@ -600,6 +600,23 @@ func TestAnAppKeyWithAFaultServesTaskAfterTask(t *testing.T) {
 	})
 }
 
+// A fault that has not happened in its task does not happen in the next one.
+func TestAFaultOfATaskEndsWithIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
+		good := c.appKey
+		for _, appKey := range []string{"fault:taskfailed@during-audio", good} {
+			c.appKey, c.taskID = appKey, wire.NewID()
+			enter(c, "working")
+			if appKey == good {
+				c.binary(silence(time.Second, 16000))
+			}
+			c.send("StopTranscription", "")
+			c.want("TranscriptionCompleted")
+		}
+	})
+}
+
 func TestTaskFaultChoosesByProductAndTask(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var asked []Task
