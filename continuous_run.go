@@ -410,6 +410,24 @@ func (r *continuousRun) sendable() error {
 	return nil
 }
 
+// bind ends everything with ctx.
+func (r *continuousRun) bind(ctx context.Context) (stop func() bool) {
+	cut := func() {
+		r.mu.Lock()
+		r.dropping = true
+		var timeout error
+		if r.stopped {
+			timeout = ErrStopTimeout
+		}
+		r.mu.Unlock()
+		r.end(contextError(ctx, timeout, r.taskID()), false)
+	}
+	if ctx.Err() != nil {
+		cut() // and not by chance
+	}
+	return context.AfterFunc(ctx, cut)
+}
+
 func (r *continuousRun) stop(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.live {
@@ -429,16 +447,7 @@ func (r *continuousRun) stop(ctx context.Context) error {
 	if isClosed(r.done) {
 		return r.err()
 	}
-	cut := func() {
-		r.mu.Lock()
-		r.dropping = true
-		r.mu.Unlock()
-		r.end(contextError(ctx, ErrStopTimeout, r.taskID()), false)
-	}
-	if ctx.Err() != nil {
-		cut() // and not by chance
-	}
-	defer context.AfterFunc(ctx, cut)()
+	defer r.bind(ctx)()
 	select {
 	case <-r.done:
 	case <-ctx.Done(): // a callback that runs is not waited for

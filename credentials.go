@@ -55,6 +55,6 @@ func NewTokenSourceFrom(src CredentialSource, opts *TokenOptions) TokenSource {
 		if err != nil {
 			return nil, &TokenError{Err: fmt.Errorf("access key: %w", err)}
 		}
-		return GetToken(ctx, key, &o)
+		return getToken(ctx, key, &o)
 	}), tokenEarly)
 }

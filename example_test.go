@@ -70,18 +70,18 @@ func ExampleRecognizer() {
 }
 
 // A session lives until Stop or Shutdown. This one lives no longer than ctx.
-func ExampleRecognizer_Shutdown() {
-	ctx, cancel := context.WithCancel(context.Background())
-	rec := newClient().NewRecognizer(nls.RecognizerHandlers{
-		OnClose: func(e *nls.CloseEvent) { fmt.Println("closed:", errors.Is(e.Err, nls.ErrShutdown)) },
-	})
-	defer context.AfterFunc(ctx, rec.Shutdown)()
+func ExampleSession_Bind() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	rec := newClient().NewRecognizer(nls.RecognizerHandlers{})
 	if err := rec.Start(ctx, nls.RecognitionParams{}); err != nil {
 		log.Fatal(err)
 	}
-	cancel()
+	defer rec.Session().Bind(ctx)()
+	hungUp := errors.New("the caller has hung up")
+	cancel(hungUp)
 	<-rec.Done()
-	// Output: closed: true
+	fmt.Println(errors.Is(rec.Err(), context.Canceled), errors.Is(rec.Err(), hungUp))
+	// Output: true true
 }
 
 // A Transcriber turns a stream of any length into sentences.

@@ -59,6 +59,14 @@ func (s Session) Stop(ctx context.Context) error { return s.task.Stop(ctx) }
 // Wait waits for the end of the session, or of ctx. See [Synthesizer.Wait].
 func (s Session) Wait(ctx context.Context) error { return s.task.Wait(ctx) }
 
+// Bind ties the session to ctx until stop is called, which reports as that of
+// context.AfterFunc does: the end of ctx ends the session as it would end a Stop. The
+// error, which OnError and everybody else gets, is ctx's: it matches context.Canceled
+// or context.DeadlineExceeded, and context.Cause(ctx). With the same context in Start,
+// Bind and Stop it does so whenever ctx ends, in whichever of them. A ctx that has
+// ended ends the session at once.
+func (s Session) Bind(ctx context.Context) (stop func() bool) { return s.task.Bind(ctx) }
+
 // Shutdown drops the session. See [Recognizer.Shutdown].
 func (s Session) Shutdown() { s.task.Shutdown() }
 
@@ -267,7 +275,10 @@ func (c *client) token(ctx context.Context) (string, error) {
 	value := ""
 	switch {
 	case err != nil:
-		if _, ok := errors.AsType[*TokenError](err); !ok && !errors.Is(err, ErrInvalidParameter) {
+		if _, ok := errors.AsType[*TokenError](err); ok || errors.Is(err, ErrInvalidParameter) {
+		} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) { // one of the source's own
+			err = fmt.Errorf("%w: token: %v", ErrStartTimeout, err)
+		} else {
 			err = fmt.Errorf("nls: token: %w", err)
 		}
 	case tok == nil || trim(tok.Value) == "":

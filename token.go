@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/pop"
+	"github.com/nlsgo/nls/internal/session"
 )
 
 const (
@@ -189,6 +190,15 @@ func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
 // and after 30 seconds. The error is a *ParamError or a *TokenError, which
 // matches context.Canceled or context.DeadlineExceeded when that is the cause.
 func GetToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, error) {
+	tok, err := getToken(ctx, key, opts)
+	if e, ok := errors.AsType[*TokenError](err); ok && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		e.Err = session.ContextEnd(ctx, nil)
+	}
+	return tok, err
+}
+
+// getToken is GetToken, where ctx may be a cache's.
+func getToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, error) {
 	r, err := tokenRequest(key, opts)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -40,6 +41,8 @@ func (o *opening) admit(ctx context.Context) error {
 		if o.place, err = r.get(); err != nil && ctx.Err() != nil {
 			o.ended(ctx)
 			err = o.outcome.err()
+		} else if errors.Is(err, context.DeadlineExceeded) { // one of its own
+			err = &placeError{ErrStartTimeout, o.p.Namespace}
 		} else if err != nil {
 			err = fmt.Errorf("nls: limiter: %w", err)
 		}

@@ -73,9 +73,9 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 // may return.
 func (o *opening) ended(ctx context.Context) {
 	if o.sent.Load() {
-		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
+		o.end(false, ContextEnd(ctx, ErrCompleteTimeout))
 	} else {
-		o.end(true, late(o, deadlineError(ctx, ErrStartTimeout)))
+		o.end(true, late(o, ContextEnd(ctx, ErrStartTimeout)))
 	}
 }
 
@@ -225,7 +225,7 @@ func (p *Params) completeBound() bound {
 
 // late is timeout, or the refusal of the token if that is why the time was short.
 func late(o *opening, timeout error) error {
-	if timeout != ErrStartTimeout {
+	if !errors.Is(timeout, ErrStartTimeout) {
 		return timeout
 	}
 	if o.waiting.Load() {

@@ -15,7 +15,11 @@ func waitEnd(ctx context.Context, t *Task, call string) error {
 	select {
 	case <-t.outcome.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		id := ""
+		if t.outcome.begun.Load() {
+			id = t.TaskID()
+		}
+		return t.cfg.Explain(id, ContextEnd(ctx, nil))
 	case <-t.outcome.cut:
 		if since := t.queue.runningSince(); since.IsZero() || !since.Before(t.outcome.cutTime()) {
 			timer := time.NewTimer(grace)
@@ -70,11 +74,7 @@ func (t *Task) Stop(ctx context.Context) error {
 		b.limit = lastResort
 	}
 	t.bounds.startFirst(b)
-	cut := func() { t.end(false, deadlineError(ctx, ErrStopTimeout)) }
-	if ctx.Err() != nil {
-		cut() // and not by chance
-	}
-	defer context.AfterFunc(ctx, cut)()
+	defer t.Bind(ctx)()
 	if first {
 		sendStop(t)
 	}
