@@ -204,7 +204,9 @@ func TestADeadlineOfASourceIsNotTheCallers(t *testing.T) {
 		return ctx.Err()
 	}
 	for name, change := range map[string]func(*nls.Config){
-		"Limiter": func(cfg *nls.Config) { cfg.Limiter = limiterFunc(late) },
+		"Limiter": func(cfg *nls.Config) {
+			cfg.Limiter = limiterFunc(func(ctx context.Context, _ string) (func(), error) { return nil, late(ctx) })
+		},
 		"TokenSource": func(cfg *nls.Config) {
 			cfg.TokenSource = nls.TokenSourceFunc(func(ctx context.Context) (*nls.Token, error) { return nil, late(ctx) })
 		},
@@ -222,11 +224,4 @@ func TestADeadlineOfASourceIsNotTheCallers(t *testing.T) {
 			})
 		})
 	}
-}
-
-// limiterFunc admits nobody.
-type limiterFunc func(context.Context) error
-
-func (f limiterFunc) Acquire(ctx context.Context, _ string) (release func(), err error) {
-	return nil, f(ctx)
 }
