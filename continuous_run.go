@@ -250,6 +250,8 @@ func (r *continuousRun) interrupted(l *leg, err error, wait time.Duration) {
 	r.mu.Lock()
 	from := pcmTime(r.covered, r.rate)
 	r.mu.Unlock()
+	r.t.c.log.Info("nls: another session follows", "product", transcription.Namespace, "task_id", l.tr.TaskID(),
+		"attempt", r.failures, "wait", wait, "from", from)
 	enqueue(r, r.t.h.OnInterrupted, &Interruption{
 		TaskID: l.tr.TaskID(), Err: err, Attempt: r.failures, Wait: wait, From: from, Args: r.t.h.CallbackArgs,
 	}, 0)
@@ -415,12 +417,8 @@ func (r *continuousRun) bind(ctx context.Context) (stop func() bool) {
 	cut := func() {
 		r.mu.Lock()
 		r.dropping = true
-		var timeout error
-		if r.stopped {
-			timeout = ErrStopTimeout
-		}
 		r.mu.Unlock()
-		r.end(contextError(ctx, timeout, r.taskID()), false)
+		r.end(contextError(ctx, ErrStopTimeout, r.taskID()), false)
 	}
 	if ctx.Err() != nil {
 		cut() // and not by chance

@@ -105,7 +105,7 @@ func TestCredentialsComeBetweenTokenAndKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := client.token(t.Context()); got != c.first || err != nil {
+			if got, err := client.token(t.Context(), nil); got != c.first || err != nil {
 				t.Fatalf("token %q, %v", got, err)
 			}
 			if again := client.invalidate(c.first); again != (c.second != "") {
@@ -114,7 +114,7 @@ func TestCredentialsComeBetweenTokenAndKey(t *testing.T) {
 			if c.second == "" {
 				return
 			}
-			if got, err := client.token(t.Context()); got != c.second || err != nil {
+			if got, err := client.token(t.Context(), nil); got != c.second || err != nil {
 				t.Errorf("then token %q, %v", got, err)
 			}
 		})

@@ -29,7 +29,7 @@ func (o *opening) admit(ctx context.Context) error {
 	defer cancel()
 	o.waiting.Store(true)
 	begin := time.Now()
-	e := runErrand(o.watch.log, func() (func(), error) { return o.cfg.Acquire(wait, o.p.Namespace) }, func(release func()) {
+	e := runErrand(&o.watch, func() (func(), error) { return o.cfg.Acquire(wait, o.p.Namespace) }, func(release func()) {
 		if release != nil {
 			release()
 		}

@@ -31,9 +31,10 @@ type Config struct {
 	Log            *slog.Logger
 	Record         func(Frame) // is told of every message, of one session at a time or of several; nil means none
 
-	// Token supplies the token of a connection. Invalidate is told of one that
-	// the gateway refused and reports whether Token may now have another.
-	Token      func(context.Context) (string, error)
+	// Token supplies the token of a connection, for a task or, with nil, for a Pool.
+	// Invalidate is told of one that the gateway refused and reports whether Token may
+	// now have another.
+	Token      func(context.Context, *Asker) (string, error)
 	Invalidate func(token string) bool
 	// TokenAtHand reports whether Token would return at once. If it is nil, so it
 	// would.
@@ -69,7 +70,9 @@ type Params struct {
 
 	Deliver  func(*Delivery)
 	Callback func(*Delivery) string // the name of the callback that Deliver calls
-	Hooks    *Hooks                 // nil means none
+	// Begin is called when Start begins, with its context. Nil means none, and so do
+	// nil Hooks.
+	Begin func(context.Context, Beginning) *Hooks
 }
 
 // Secret is a string that no verb of fmt prints: a function shows as an address

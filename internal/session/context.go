@@ -44,7 +44,7 @@ func (t *Task) Bind(ctx context.Context) (stop func() bool) {
 	}
 	cut := func() {
 		var timeout error
-		if t.phase() >= stopping { // a Stop with the same context says the same
+		if t.p.Stop != "" { // a Stop with the same context says the same
 			timeout = ErrStopTimeout
 		}
 		t.end(false, ContextEnd(ctx, timeout))

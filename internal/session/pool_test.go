@@ -81,7 +81,7 @@ func newBasin(size int) *basin {
 	b := &basin{begin: time.Now(), token: "t1", manner: "good", written: map[net.Conn]*writeNotes{}}
 	b.cfg = &Config{
 		WriteTimeout: 10 * time.Second, NetDialContext: b.dial, Log: slog.New(warnings{b}),
-		Token: func(ctx context.Context) (string, error) {
+		Token: func(ctx context.Context, _ *Asker) (string, error) {
 			b.mu.Lock()
 			token, hook := b.token, b.hook
 			b.mu.Unlock()

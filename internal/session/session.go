@@ -62,10 +62,6 @@ func (s *Session) Start(ctx context.Context, cfg *Config, p Params) error {
 	if err := s.claim(ctx, t); err != nil {
 		return err
 	}
-	if !cfg.Roster.enter(t) {
-		t.fail(ErrDrained)
-		return t.opening.giveUp()
-	}
 	return t.opening.run(ctx, first)
 }
 

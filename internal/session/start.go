@@ -46,6 +46,7 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 			o.fail(&exitError{"user code in Start"})
 			if o.current.Load() == nil {
 				o.leave()
+				summarize(o.Task)
 				conclude(o.Task)
 			}
 			o.bounds.stop()
@@ -53,7 +54,13 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	}()
 	o.bounds.start(o.bound)
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
-	err := o.admit(ctx)
+	if begin := o.p.Begin; begin != nil {
+		o.watch.hooks = begin(ctx, Beginning{o.p.Namespace, a.id})
+	}
+	err := ErrDrained
+	if o.cfg.Roster.enter(o.Task) {
+		err = o.admit(ctx)
+	}
 	if err == nil {
 		err = o.open(ctx, a)
 	} else {
@@ -141,6 +148,7 @@ func (o *opening) giveUp() error {
 	}
 	o.bounds.stop()
 	o.leave()
+	summarize(o.Task)
 	conclude(o.Task)
 	return o.outcome.err()
 }

@@ -51,7 +51,7 @@ func hint(t *Task, call string) (stop func() bool) {
 	return time.AfterFunc(time.Second, func() {
 		if since := t.queue.runningSince(); !since.IsZero() && time.Since(since) >= time.Second {
 			t.watch.log.Warn("nls: "+call+" waits for a callback that has not returned",
-				"callback", t.deliver.callback(), "task_id", t.TaskID())
+				t.watch.who("callback", t.deliver.callback())...)
 		}
 	}).Stop
 }

@@ -82,7 +82,7 @@ func (w *warmer) dial(values context.Context, d *warming) {
 // another, as Start does.
 func (w *warmer) open(ctx, round context.Context) error {
 	for again := true; ; again = false {
-		token, err := w.cfg.Token(ctx)
+		token, err := w.cfg.Token(ctx, nil)
 		if err != nil {
 			return w.late(ctx, err)
 		}
