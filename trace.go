@@ -50,6 +50,7 @@ type (
 	// session has another TaskID in the end.
 	TraceStart struct {
 		Namespace, TaskID string
+		BytesPerSecond    int // at which the audio plays, of PCM; 0 if not known
 	}
 	// TraceToken describes a token lookup.
 	TraceToken struct {

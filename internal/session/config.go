@@ -56,6 +56,7 @@ type Params struct {
 	URL              Secret // its query may have a token in it
 	Pool             *Pool  // of the gateway at URL; nil means none
 	Payload, Context any    // JSON objects; nil leaves them out
+	BytesPerSecond   int    // at which the audio plays; 0 if not known. For Begin
 
 	StartTimeout    time.Duration // from dialling to readiness; negative means none
 	StopTimeout     time.Duration // of Stop; negative means none

@@ -43,6 +43,7 @@ type (
 	// Beginning is a Start that begins.
 	Beginning struct {
 		Namespace, TaskID string
+		BytesPerSecond    int
 	}
 	// Token is a lookup of a token.
 	Token struct {

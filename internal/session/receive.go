@@ -183,7 +183,7 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 		r.parking.Store(p.adopt(r.a))
 	}
 	r.bounds.answer(true)
-	dispatch = r.accept(true)
+	dispatch = r.accept(!failed)
 	dispatch = r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, result: !failed}) || dispatch
 	return r.queue.close() || dispatch
 }

@@ -55,7 +55,7 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	o.bounds.start(o.bound)
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
 	if begin := o.p.Begin; begin != nil {
-		o.watch.hooks = begin(ctx, Beginning{o.p.Namespace, a.id})
+		o.watch.hooks = begin(ctx, Beginning{o.p.Namespace, a.id, o.p.BytesPerSecond})
 	}
 	err := ErrDrained
 	if o.cfg.Roster.enter(o.Task) {
