@@ -551,6 +551,38 @@ func ExampleWithTrace() {
 	// done true
 }
 
+// The role of a pod or of an instance, or a profile file: wherever a key is found, it is
+// asked for again before it expires. docs/credentials.md says what to set up.
+func ExampleDefaultCredentials() {
+	cfg := nls.ConfigFromEnv()
+	cfg.Credentials = nls.DefaultCredentials()
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("done:", client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}))
+	// Output: done: <nil>
+}
+
+// Keys that something else renews, here in a file of a vault.
+func ExampleCredentialSourceFunc() {
+	cfg := nls.ConfigFromEnv()
+	cfg.Credentials = nls.CredentialSourceFunc(func(ctx context.Context) (nls.AccessKey, error) {
+		var key nls.AccessKey
+		text, err := os.ReadFile("/vault/secrets/nls") // "id secret sts"
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &key.ID, &key.Secret, &key.SecurityToken)
+		}
+		return key, err
+	})
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("done:", client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}))
+	// Output: done: <nil>
+}
+
 // A TokenSource of your own: here a service of yours that holds the access key.
 func ExampleCacheTokens() {
 	source := nls.TokenSourceFunc(func(ctx context.Context) (*nls.Token, error) {
