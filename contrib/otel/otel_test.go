@@ -133,7 +133,7 @@ func (s *station) metrics(t *testing.T) []string {
 		var words []string
 		for _, a := range set.ToSlice() {
 			if a.Key != product {
-				words = append(words, a.Value.Emit())
+				words = append(words, a.Value.String())
 			}
 		}
 		lines = append(lines, fmt.Sprint(strings.TrimPrefix(name, "nls."), words, " ", value))

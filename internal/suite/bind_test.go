@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -192,6 +193,44 @@ func TestBindCanBeUndone(t *testing.T) {
 			t.Error(r.Err())
 		}
 	})
+}
+
+// Whatever a Start waits for when the caller's deadline passes, it is no reason to try
+// again, and a loop that asks Retryable ends.
+func TestTheCallersDeadlineEndsALoopThatAsksRetryable(t *testing.T) {
+	never := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, change := range map[string]func(*nls.Config){
+		"its place": func(cfg *nls.Config) {
+			cfg.Limiter = limiterFunc(func(ctx context.Context, _ string) (func(), error) { return nil, never(ctx) })
+		},
+		"its token": func(cfg *nls.Config) {
+			cfg.TokenSource = nls.CacheTokens(nls.TokenSourceFunc(func(ctx context.Context) (*nls.Token, error) { return nil, never(ctx) }), 0)
+		},
+		"its key": func(cfg *nls.Config) {
+			cfg.Token = ""
+			cfg.Credentials = nls.CredentialSourceFunc(func(ctx context.Context) (nls.AccessKey, error) { return nls.AccessKey{}, never(ctx) })
+		},
+		"its connection": func(cfg *nls.Config) {
+			cfg.NetDialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, never(ctx) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+				client := clientOf(t, server, change)
+				ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+				defer cancel()
+				begin, tries := time.Now(), 0
+				var err error
+				for tries == 0 || nls.Retryable(err) && tries < 10 {
+					tries++
+					err = client.NewRecognizer(nls.RecognizerHandlers{}).Start(ctx, nls.RecognitionParams{})
+				}
+				if took := time.Since(begin); tries != 3 || took != 25*time.Second || !errors.Is(err, nls.ErrStartTimeout) {
+					t.Errorf("%d tries in %v: %v", tries, took, err)
+				}
+			})
+		})
+	}
 }
 
 // What a Limiter or a TokenSource bounds for itself is not the end of the caller's
