@@ -248,6 +248,27 @@ func TestSessionStartAndSessionDoneComeInPairs(t *testing.T) {
 	}
 }
 
+// A SessionDone that ends its goroutine, as FailNow of a test does, is called once.
+func TestSessionDoneIsCalledOnceAlsoIfItExits(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		var calls atomic.Int32
+		s := newTranscriberSubject(clientOf(t, server, func(cfg *nls.Config) {
+			cfg.Trace = &nls.Trace{SessionDone: func(nls.TraceSession) {
+				if calls.Add(1) < 5 {
+					runtime.Goexit()
+				}
+			}}
+		}))
+		if err := s.run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-s.Done()
+		if calls.Load() != 1 {
+			t.Errorf("called %d times", calls.Load())
+		}
+	})
+}
+
 // Each hook may do what a callback may.
 func TestHooksMaySendAndShutDown(t *testing.T) {
 	for _, hook := range []string{
