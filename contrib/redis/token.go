@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ const (
 
 	// pollTime is how often those look who wait for the token.
 	pollTime = 100 * time.Millisecond
+
+	// maxRefused is how many tokens are remembered that are not to be served again.
+	maxRefused = 8
 )
 
 // The scripts have KEYS token, lock and failures, all of one slot.
@@ -145,7 +149,7 @@ type sharedTokens struct {
 	box    *sealer
 
 	mu      sync.Mutex
-	refused string // a token that the gateway did not take
+	refused []string // tokens that the gateway did not take, the last maxRefused
 }
 
 // secret is what is in Redis, sealed: a token or a failure.
@@ -169,27 +173,32 @@ func (s *sharedTokens) Invalidate(tok *nls.Token) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused = tok.Value
+	if !slices.Contains(s.refused, tok.Value) {
+		s.refused = append(s.refused[max(0, len(s.refused)-maxRefused+1):], tok.Value)
+	}
+}
+
+func (s *sharedTokens) isRefused(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.refused, token)
 }
 
 // Token returns the token of the fleet, and makes a new one if it is this process's turn.
 func (s *sharedTokens) Token(ctx context.Context) (*nls.Token, error) {
-	s.mu.Lock()
-	refused := s.refused
-	s.mu.Unlock()
 	me := rand.Text()
-	bad := ""          // what Redis has and will not do
-	var old *nls.Token // what would do if there is none better
-	var oldest *nls.Token
+	stale := ""             // what Redis has that will not do
+	var old *nls.Token      // the token in it
+	var fallback *nls.Token // old, if it is only due
 	for {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		answer, err := lookScript.Run(call, s.client, s.keys, me, lockTime.Milliseconds(), bad).Slice()
+		answer, err := lookScript.Run(call, s.client, s.keys, me, lockTime.Milliseconds(), stale).Slice()
 		cancel()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil { // each for itself
-			return s.ask(ctx, oldest)
+			return s.ask(ctx, old)
 		}
 		sealed, ttl, lock := answer[0].(string), time.Duration(answer[1].(int64))*time.Millisecond, answer[2].(string)
 		switch {
@@ -200,24 +209,25 @@ func (s *sharedTokens) Token(ctx context.Context) (*nls.Token, error) {
 				ttl = min(ttl, c.Life) // should the clock have been turned back
 				tok.Expiry = time.Now().Add(ttl)
 			}
-			if c.Token != "" && c.Token != refused && (c.Life == 0 || ttl > min(s.early, c.Life/2)) {
+			stale, old, fallback = sealed, tok, nil
+			if c.Token == "" || s.isRefused(c.Token) {
+				continue
+			}
+			if c.Life == 0 || ttl > min(s.early, c.Life/2) {
 				return tok, nil
 			}
-			bad, oldest = sealed, tok
-			if c.Token != "" && c.Token != refused {
-				old = tok
-			}
+			fallback = tok
 			continue
 		case lock == me:
-			tok, err := s.lookUp(ctx, me, oldest)
-			if err != nil && old.Valid(0) {
-				return old, nil
+			tok, err := s.lookUp(ctx, me, old)
+			if err != nil && fallback.Valid(0) {
+				return fallback, nil
 			}
 			return tok, err
 		}
 		if c := s.box.open(lock); c.Failure != nil {
-			if old.Valid(0) {
-				return old, nil
+			if fallback.Valid(0) {
+				return fallback, nil
 			}
 			return nil, c.Failure.err()
 		}
