@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // shared is the Redis of all tests but those that break theirs.
@@ -44,6 +47,21 @@ func (m withRedis) Run() int {
 		return 1
 	}
 	defer shared.close()
+	gateway := nlstest.NewServer(nlstest.Options{})
+	defer gateway.Close()
+	cfg := gateway.Config()
+	for name, value := range map[string]string{ // where the Examples find them
+		"REDIS_URL":                       "redis://" + shared.addr,
+		"TOKEN_KEY":                       strings.Repeat("01", 32),
+		"NLS_URL":                         cfg.URL,
+		"NLS_APPKEY":                      cfg.AppKey,
+		"ALIBABA_CLOUD_ACCESS_KEY_ID":     cfg.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": cfg.AccessKeySecret,
+		"NLSTEST_TOKENS":                  cfg.TokenOptions.Endpoint,
+		"NLSTEST_CA":                      string(gateway.CertificatePEM()),
+	} {
+		os.Setenv(name, value)
+	}
 	return m.M.Run()
 }
 
