@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		hold(addr)
 		return
 	}
+	if addr := os.Getenv("NLSREDIS_WORK"); addr != "" {
+		work(addr)
+		return
+	}
 	goleak.VerifyTestMain(withRedis{m})
 }
 
