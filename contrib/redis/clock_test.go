@@ -61,6 +61,8 @@ func TestAClockThatJumpsNeitherAddsNorLosesPlaces(t *testing.T) {
 			}
 			enter(0)
 			enter(1)
+			cable.set(true)
+			begin := time.Now()
 			jump(d)
 			enter(2) // is behind those that came before the jump
 			enter(3)
@@ -69,8 +71,6 @@ func TestAClockThatJumpsNeitherAddsNorLosesPlaces(t *testing.T) {
 				t.Fatalf("%d has a third place of two", i)
 			case <-time.After(opts.Lease * 3 / 4):
 			}
-			cable.set(true)
-			begin := time.Now()
 			for want := range 4 {
 				if got := <-order; got != want {
 					t.Errorf("%d is served, want %d", got, want)

@@ -57,13 +57,9 @@ for i = 6, #ARGV, 3 do
     redis.call('ZADD', places, now + lease, id)
     granted[#granted + 1] = id
   else
-    -- The end of the queue for who is new. Who is not came when its age says, less what
-    -- the round took to get here: the earliest is the best guess.
+    -- Who is new comes now. Who is not came when its age says, less what the round took
+    -- to get here: the earliest is the best guess, and follows a clock that is turned back.
     local turn = us - age
-    if age == 0 then
-      local last = redis.call('ZREVRANGE', queue, 0, 0, 'WITHSCORES')
-      if last[2] then turn = math.max(turn, tonumber(last[2]) + 1) end
-    end
     local before = redis.call('ZSCORE', queue, id)
     if not before or turn < tonumber(before) then
       redis.call('ZADD', queue, turn, id)

@@ -300,6 +300,31 @@ func TestThePlacesOfAKilledProcessAreFreeWithinTheLease(t *testing.T) {
 	}
 }
 
+// Whose turn it is when they are dead hold up the others for moments, and not for a lease.
+func TestThePlaceOfOneWhoHasDiedWaitingGoesToTheNext(t *testing.T) {
+	opts := testOptions(t.Name(), 1)
+	opts.Lease = 6 * time.Second
+	var cable cable
+	client := redis.NewClient(&redis.Options{Addr: shared.addr, Dialer: cable.dial})
+	t.Cleanup(func() { client.Close() })
+	one, two, dead := newLimiter(t, shared.client(t), opts), newLimiter(t, shared.client(t), opts), newLimiter(t, client, opts)
+	release := takeN(t, one, 1)[0]
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer dead.Close()
+	wg.Go(func() { take(t, dead, time.Minute) })
+	waiting(t, one, 1)
+	got := make(chan func())
+	wg.Go(func() { got <- take(t, two, time.Minute) })
+	waiting(t, one, 2)
+	cable.set(true)
+	begin := time.Now()
+	release()
+	if <-got == nil || time.Since(begin) > opts.Lease*5/6 {
+		t.Errorf("after %v", time.Since(begin))
+	}
+}
+
 func TestAProcessThatEndsWellLeavesNothing(t *testing.T) {
 	client := shared.client(t)
 	opts := testOptions(t.Name(), 1)
