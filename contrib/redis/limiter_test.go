@@ -347,6 +347,16 @@ func TestAProcessThatEndsWellLeavesNothing(t *testing.T) {
 	one.Close()
 	waiting(t, two, 0)
 	release() // in vain
+	for range 20 {
+		one := newLimiter(t, client, opts)
+		takeN(t, one, 1)[0]()
+		one.Close()
+		begin := time.Now()
+		takeN(t, two, 1)[0]()
+		if d := time.Since(begin); d > opts.Lease/2 {
+			t.Fatalf("what was given back before Close is free after %v", d)
+		}
+	}
 }
 
 func TestUsageSaysWhoHasThePlaces(t *testing.T) {

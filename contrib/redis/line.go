@@ -113,7 +113,6 @@ func (l *line) release(w *waiter) {
 	defer l.mu.Unlock()
 	delete(l.held, w.id)
 	l.forget(w.id)
-	l.admitAlone()
 }
 
 // forget lets Redis forget id. The caller holds mu.

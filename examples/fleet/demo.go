@@ -322,13 +322,15 @@ func (d *demo) killOne(ctx context.Context, observer *nlsredis.Limiter) (lost, f
 	}
 	begin := time.Now()
 	_ = victim.cmd.Wait() // killed
-	for {
+	for lost = -1; ; {
 		u, err := observer.Usage(ctx, product)
 		if err != nil {
 			return 0, 0, 0, err
 		}
 		n := u.Taken[victim.owner]
-		lost = max(lost, n)
+		if lost < 0 {
+			lost = n // later it may have more for moments: its turn comes, and nobody is there
+		}
 		if n == 0 || time.Since(begin) > d.lease+time.Second {
 			d.settled.Store(true)
 			return lost, lost - n, time.Since(begin), nil

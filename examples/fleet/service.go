@@ -136,7 +136,7 @@ func (s *service) transcribe(w http.ResponseWriter, r *http.Request) {
 		a.Attempts++
 		var text strings.Builder
 		// It waits for its place as long as the client does.
-		p := nls.TranscriptionParams{Timeout: -1, EnablePunctuationPrediction: true}
+		p := nls.TranscriptionParams{Timeout: -1, EnablePunctuationPrediction: true, EnableInverseTextNormalization: true}
 		for sentence, err := range s.client.Transcribe(ctx, bytes.NewReader(audio), p, nls.PumpOptions{Speed: s.speed}) {
 			if err != nil {
 				return err
