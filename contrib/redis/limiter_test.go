@@ -597,3 +597,14 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+func TestAPlaceThatComesAsItsSessionGivesUpIsGivenBack(t *testing.T) {
+	l := newLimiter(t, shared.client(t), testOptions(t.Name(), 1))
+	line := l.state().line("A", 1)
+	w := line.enter()
+	<-w.admitted
+	if err := line.giveUp(w, context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	takeN(t, l, 1)
+}
