@@ -384,7 +384,9 @@ func (c *client) sendFile(ctx context.Context, query url.Values, token string, f
 		}
 	}
 	watch.bound(DefaultStartTimeout, ErrStartTimeout)
-	resp, err := c.fileTransport().RoundTrip(req) // which follows no redirect, and puts no URL into its errors
+	transport := c.fileTransport()
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req) // which follows no redirect, and puts no URL into its errors
 	var body []byte
 	if err == nil {
 		defer resp.Body.Close()
@@ -418,8 +420,9 @@ func (c *client) setHeader(req *http.Request, file *upload) {
 	}
 }
 
-// fileTransport goes the way to the gateway that sessions go. It keeps no
-// connections, since a Client needs no closing.
+// fileTransport goes the way to the gateway that sessions go. It is for one request,
+// since a Client needs no closing; but the request does not say so, for a server that
+// refuses it before it has read the file might then hang up before its answer is read.
 func (c *client) fileTransport() *http.Transport {
 	cfg := c.session
 	tls := cfg.TLSConfig.Clone()
@@ -429,7 +432,6 @@ func (c *client) fileTransport() *http.Transport {
 		OnProxyConnectResponse: checkProxyAnswer,
 		TLSClientConfig:        tls,
 		DialContext:            cfg.NetDialContext,
-		DisableKeepAlives:      true,
 		WriteBufferSize:        pieceSize,
 	}
 }

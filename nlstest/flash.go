@@ -75,6 +75,8 @@ func (s *Server) serveFlash(w http.ResponseWriter, r *http.Request) {
 	if call.over {
 		return
 	}
+	// Where the answer comes before all of the file has, the client may not see it.
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxFlashFile))
 	if f == errTooLarge {
 		refuse(w, http.StatusRequestEntityTooLarge, "text/html", "<html><head><title>413 Request Entity Too Large</title></head></html>")
 		return
