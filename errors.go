@@ -300,7 +300,10 @@ func (e *sessionError) Error() string { return withTask(e.err.Error(), e.taskID)
 func (e *sessionError) Unwrap() error { return e.err }
 
 func (e *sessionError) Timeout() bool {
-	t, ok := e.err.(interface{ Timeout() bool })
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.err)
 	return ok && t.Timeout()
 }
 

@@ -72,11 +72,15 @@ func ParseFileCallback(r *http.Request) (*FileResult, error) {
 		return nil, fmt.Errorf("nls: file callback: longer than %d bytes", maxFileAnswer)
 	}
 	result, err := fileTaskResult("", "Callback", body, strings.Clone)
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return nil, fmt.Errorf("nls: file callback: %w", e)
+	if errors.Is(err, errNoFileAnswer) {
+		return nil, fmt.Errorf("nls: file callback: %w", err)
 	}
 	return result, err
 }
+
+// errNoFileAnswer is what is not an answer of the file service. The text of a JSON
+// error would show a piece of it.
+var errNoFileAnswer = errors.New("no JSON with a status code")
 
 // fileTaskAnswer is an answer of the file service in the spelling of 4.0 or 2.0.
 type fileTaskAnswer struct {
@@ -94,18 +98,21 @@ type fileTaskAnswer struct {
 func decodeFileTask(body []byte) (a fileTaskAnswer, err error) {
 	if err = json.Unmarshal(body, &a); err != nil {
 		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
-			return a, err
+			return a, errNoFileAnswer
 		}
 	}
 	a.TaskID = cmp.Or(a.TaskID, a.OldTaskID)
 	a.StatusCode = cmp.Or(a.StatusCode, a.OldStatusCode)
 	a.StatusText = cmp.Or(a.StatusText, a.OldStatusText)
 	a.BizDuration = cmp.Or(a.BizDuration, a.OldBizDuration)
+	if a.StatusCode == 0 {
+		return a, errNoFileAnswer
+	}
 	return a, nil
 }
 
 // fileTaskResult reads the answer to a question about a task, whose name is action.
-// The error is a *TaskError, ErrFileRunning, or that of the JSON. taskID stands in
+// The error is a *TaskError, ErrFileRunning or errNoFileAnswer. taskID stands in
 // where the answer has none. redact hides the caller's secrets.
 func fileTaskResult(taskID, action string, body []byte, redact func(string) string) (*FileResult, error) {
 	a, err := decodeFileTask(body)

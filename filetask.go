@@ -62,10 +62,10 @@ func (c *Client) SubmitFile(ctx context.Context, p FileTaskParams) (FileTask, er
 	}
 	a, err := decodeFileTask(answer.Body)
 	switch {
-	case err == nil && a.StatusCode != 0 && a.StatusCode != StatusFileSuccess:
+	case err == nil && a.StatusCode != StatusFileSuccess:
 		return FileTask{}, fileTaskError(string(a.TaskID), action, &a, answer.Body, answer.Redact)
-	case a.TaskID == "":
-		return FileTask{}, &APIError{Action: action, Message: "the answer has no TaskId", HTTPStatus: http.StatusOK}
+	case err != nil || a.TaskID == "":
+		return FileTask{}, &APIError{Action: action, Message: "the answer has no StatusCode or no TaskId", HTTPStatus: http.StatusOK}
 	}
 	return FileTask{string(a.TaskID), p.Lite}, nil
 }
@@ -134,7 +134,11 @@ func (c *Client) FileStatus(ctx context.Context, t FileTask) (*FileResult, error
 	} else if err != nil {
 		return nil, &sessionError{t.ID, err}
 	}
-	return fileTaskResult(t.ID, action, answer.Body, answer.Redact)
+	result, err := fileTaskResult(t.ID, action, answer.Body, answer.Redact)
+	if errors.Is(err, errNoFileAnswer) {
+		err = &sessionError{t.ID, &APIError{Action: action, Message: "the answer has no StatusCode", HTTPStatus: http.StatusOK}}
+	}
+	return result, err
 }
 
 // The pauses of WaitFile. A task of three hours is asked for some 370 times.

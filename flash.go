@@ -456,7 +456,10 @@ func flashResult(resp *http.Response, body []byte, token string) (*FileResult, e
 	}
 	said := func(t wire.Text) string { return redact.Text(string(t), token) }
 	taskID := cmp.Or(said(a.TaskID), requestID)
-	if a.Status != StatusOK && a.Status != 0 || a.Result == nil {
+	if (a.Status == StatusOK || a.Status == 0) && a.Result == nil {
+		return nil, httpTaskError(flashNamespace, taskID, resp.StatusCode, []byte("the answer has no flash_result"))
+	}
+	if a.Status != StatusOK && a.Status != 0 {
 		e := &TaskError{
 			Event:      Event{Namespace: flashNamespace, TaskID: taskID, Status: a.Status.Int(), StatusText: said(a.Message), Raw: body},
 			HTTPStatus: resp.StatusCode,
