@@ -41,10 +41,8 @@ func (c *fileRequest) begin() bool {
 // faultyBody is the body of a request, with the fault that happens while it comes.
 type faultyBody struct {
 	call *fileRequest
-	body io.ReadCloser
+	body io.Reader
 }
-
-func (b *faultyBody) Close() error { return b.body.Close() }
 
 func (b *faultyBody) Read(p []byte) (int, error) {
 	c := b.call

@@ -123,7 +123,8 @@ func (s *Server) flash(call *fileRequest) (*flashResult, *failure) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	var audio io.Reader = http.MaxBytesReader(call.w, &faultyBody{call: call, body: r.Body}, maxFlashFile)
+	limited := &io.LimitedReader{R: &faultyBody{call, r.Body}, N: maxFlashFile + 1}
+	var audio io.Reader = limited
 	if r.ContentLength > maxFlashFile {
 		return nil, errTooLarge
 	}
@@ -152,11 +153,10 @@ func (s *Server) flash(call *fileRequest) (*flashResult, *failure) {
 		return nil, errDecode
 	}
 	sentences, length, err := hear(ctx, s.opts.Engine, audio, h)
-	var tooLarge *http.MaxBytesError
 	switch {
 	case call.over:
 		return nil, nil
-	case errors.As(err, &tooLarge):
+	case limited.N == 0:
 		return nil, errTooLarge
 	case errors.Is(err, errEmptyAudio):
 		return nil, errNoAudio
