@@ -130,10 +130,12 @@ type TaskError struct {
 func (e *TaskError) Error() string {
 	text, most := fmt.Sprintf("nls: task failed: %d", e.Status), maxTextShown
 	if e.foreign() {
-		text, most = fmt.Sprintf("nls: task failed: HTTP %d", e.HTTPStatus), maxBodyShown
+		text, most = fmt.Sprintf("nls: task failed: HTTP %d:", e.HTTPStatus), maxBodyShown
 	}
 	if said := redact.Line(e.StatusText, most); said != "" {
 		text += " " + said
+	} else {
+		text = strings.TrimSuffix(text, ":")
 	}
 	return withTask(text, e.TaskID)
 }

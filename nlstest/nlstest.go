@@ -27,7 +27,10 @@
 // good, with or without subtitles, but "invalid" and the empty one, and outside
 // FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
 // outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
-// KiB that clients can read comes without its words.
+// KiB that clients can read comes without its words. Recorded files are WAV of 16 bits or
+// raw PCM; others fail as what cannot be decoded. Quotas and limits are the service's, but
+// a task is done as soon as it can be. It knows no emotions and no speakers, and its file
+// comes from Options.Files.
 package nlstest
 
 import (
