@@ -209,7 +209,7 @@ func TestAnHourComesBackExactly(t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{})
+	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{EnableWords: true})
 	took := time.Since(begin)
 	close(stop)
 	<-stopped
