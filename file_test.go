@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -262,7 +263,7 @@ func TestAReadThatNeverReturnsEndsWithTheContext(t *testing.T) {
 		begin := time.Now()
 		_, err := client.RecognizeFile(ctx, io.MultiReader(strings.NewReader(before), stuck), nls.FileParams{})
 		cancel()
-		if !errors.Is(err, nls.ErrCompleteTimeout) || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 5*time.Second {
+		if !errors.Is(err, nls.ErrCompleteTimeout) || !errors.Is(err, context.DeadlineExceeded) || !nls.Retryable(err) || err.Error() != "nls: recognize file: timed out" || time.Since(begin) > 5*time.Second {
 			t.Errorf("%s: %v after %v", name, err, time.Since(begin))
 		}
 		ctx, cancel = context.WithCancel(t.Context())
@@ -272,6 +273,39 @@ func TestAReadThatNeverReturnsEndsWithTheContext(t *testing.T) {
 		}
 		cancel()
 		release.Close()
+	}
+}
+
+// lingering is a file of which a Read takes a moment to see that ctx has ended.
+type lingering struct {
+	ctx     context.Context
+	head    io.Reader
+	running atomic.Bool
+}
+
+func (l *lingering) Read(p []byte) (int, error) {
+	if n, err := l.head.Read(p); err == nil {
+		return n, nil
+	}
+	l.running.Store(true)
+	defer l.running.Store(false)
+	<-l.ctx.Done()
+	time.Sleep(5 * time.Millisecond)
+	return 0, l.ctx.Err()
+}
+
+// One that ends with the context is over when the call returns.
+func TestAReadThatEndsSoonIsWaitedFor(t *testing.T) {
+	cfg, _ := flashGateway(t, flashSuccess)
+	client := clientFor(t, cfg)
+	for name, before := range map[string]string{"first": "", "later": heads[nls.FormatWAV] + strings.Repeat("x", 500<<10)} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		r := &lingering{ctx: ctx, head: strings.NewReader(before)}
+		_, err := client.RecognizeFile(ctx, r, nls.FileParams{})
+		if r.running.Load() || err == nil {
+			t.Errorf("%s: %v, with a Read under way", name, err)
+		}
+		cancel()
 	}
 }
 
@@ -541,7 +575,7 @@ func TestCallbacksOfEitherVersionAreRead(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	for _, body := range []string{"", "x", "{}", "[]", `{"StatusCode":{}}`, strings.Repeat(" ", 64<<20+1)} {
+	for _, body := range []string{"", "x", "{}", "[]", `{"StatusCode":{}}`, `{"TaskId":"t1","StatusCode":21050000}` + strings.Repeat(" ", 64<<20)} {
 		_, err := nls.ParseFileCallback(httptest.NewRequest("POST", "/", strings.NewReader(body)))
 		if err == nil || nls.StatusCode(err) != -1 || !strings.HasPrefix(err.Error(), "nls: file callback: ") {
 			t.Errorf("%.20q: %v", body, err)

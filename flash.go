@@ -303,14 +303,21 @@ func (c *client) admitFile(ctx context.Context) (release func(), err error) {
 // fileContextError is the error of a RecognizeFile whose ctx has ended.
 func fileContextError(ctx context.Context) error {
 	switch err := context.Cause(ctx); {
-	case errors.Is(err, ErrShutdown), errors.Is(err, ErrStartTimeout), errors.Is(err, ErrWriteTimeout), errors.Is(err, ErrCompleteTimeout):
+	case errors.Is(err, ErrShutdown), errors.Is(err, ErrStartTimeout), errors.Is(err, ErrWriteTimeout):
 		return err
-	case errors.Is(err, context.DeadlineExceeded):
-		return ErrCompleteTimeout
+	case errors.Is(err, context.DeadlineExceeded): // as ErrCompleteTimeout is
+		return fileTimeout{}
 	default:
 		return fmt.Errorf("nls: recognize file: %w", err)
 	}
 }
+
+// fileTimeout is ErrCompleteTimeout, whose text is about synthesis, for a file.
+type fileTimeout struct{}
+
+func (fileTimeout) Error() string { return "nls: recognize file: timed out" }
+func (fileTimeout) Timeout() bool { return true }
+func (fileTimeout) Unwrap() error { return ErrCompleteTimeout }
 
 // refusesToken reports whether err refuses the token, as in a session.
 func refusesToken(err error) bool {
