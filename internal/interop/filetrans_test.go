@@ -1,4 +1,4 @@
-package pop_test
+package interop
 
 import (
 	"crypto/tls"
