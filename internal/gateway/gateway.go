@@ -1,0 +1,153 @@
+// Package gateway is the command line of a local gateway: that of the program
+// nlsgateway, and of nls gateway.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nlsgo/nls/nlstest"
+)
+
+// Command is what the flags say.
+type Command struct {
+	opts    nlstest.Options
+	engine  string
+	script  string
+	verbose bool
+}
+
+// Flags defines the flags of c.
+func (c *Command) Flags(flags *flag.FlagSet) {
+	flags.StringVar(&c.opts.Addr, "addr", "", "TCP `address` to listen on (default a free port on 127.0.0.1)")
+	flags.BoolVar(&c.opts.TLS, "tls", false, "serve wss with a certificate of the authority in ca_file")
+	flags.StringVar(&c.engine, "engine", "loopback", "`name` of the engine: loopback, or script with the sentences of -script")
+	flags.StringVar(&c.script, "script", "", "`file` with one sentence a line")
+	flags.IntVar(&c.opts.MaxSessions, "max-sessions", 0, "sessions at a time per app key, negative for no limit (default 200)")
+	flags.DurationVar(&c.opts.IdleTimeout, "idle-timeout", 0, "how long a client may be silent, negative for ever (default 10s)")
+	flags.DurationVar(&c.opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed")
+	flags.DurationVar(&c.opts.TokenTTL, "token-ttl", 0, "lifetime of created tokens (default 24h)")
+	flags.BoolVar(&c.verbose, "v", false, "write every message to standard error")
+}
+
+// Serve prints one line of JSON with what a client needs and serves until ctx ends.
+func (c *Command) Serve(ctx context.Context, stdout, stderr io.Writer) error {
+	opts := c.opts
+	switch c.engine {
+	case "loopback":
+	case "script":
+		sentences, err := readLines(c.script)
+		if err != nil {
+			return fmt.Errorf("-script: %w", err)
+		}
+		opts.Engine = nlstest.Script(sentences...)
+	default:
+		return fmt.Errorf("-engine %q: want loopback or script", c.engine)
+	}
+	if c.verbose {
+		opts.OnFrame = printTo(stderr)
+	}
+
+	server, err := newServer(opts)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	caFile, err := writeTemp(server.CertificatePEM())
+	if err != nil {
+		return err
+	}
+	defer os.Remove(caFile)
+	cfg := server.Config()
+	line, err := json.Marshal(struct {
+		URL             string `json:"url"`
+		TokenURL        string `json:"token_url"`
+		CAFile          string `json:"ca_file"`
+		AppKey          string `json:"appkey"`
+		Token           string `json:"token"`
+		AccessKeyID     string `json:"access_key_id"`
+		AccessKeySecret string `json:"access_key_secret"`
+	}{server.URL, server.TokenURL, caFile, cfg.AppKey, cfg.Token, cfg.AccessKeyID, cfg.AccessKeySecret})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "%s\n", line); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// newServer is nlstest.NewServer for a program: an address that is taken is an
+// error, not a panic.
+func newServer(opts nlstest.Options) (s *nlstest.Server, err error) {
+	defer func() {
+		p := recover()
+		if e, ok := p.(error); ok {
+			if _, ok := errors.AsType[*net.OpError](e); ok {
+				err, p = e, nil
+			}
+		}
+		if p != nil {
+			panic(p)
+		}
+	}()
+	return nlstest.NewServer(opts), nil
+}
+
+// readLines returns the lines of a file that are not blank.
+func readLines(name string) (lines []string, err error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// writeTemp writes data to a new temporary file.
+func writeTemp(data []byte) (name string, err error) {
+	f, err := os.CreateTemp("", "nlsgateway-ca-*.pem")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return f.Name(), err
+}
+
+// printTo returns an OnFrame that writes one line for each message.
+func printTo(w io.Writer) func(nlstest.Frame) {
+	var mu sync.Mutex
+	return func(f nlstest.Frame) {
+		direction := "<-"
+		if f.Sent {
+			direction = "->"
+		}
+		text := string(f.Payload)
+		if f.Binary {
+			text = fmt.Sprintf("%d bytes of audio", len(f.Payload))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "%s %d %s %s\n", time.Now().Format("15:04:05.000"), f.Conn, direction, text)
+	}
+}
