@@ -23,7 +23,7 @@ import (
 
 var text = flag.String("text", "床前明月光，疑是地上霜。", "`text` to speak, in place of a file")
 var out = flag.String("out", "", "`file` for the audio, .wav, .mp3 or .pcm; - is WAV on standard output")
-var voice = flag.String("voice", "", "`name` of the voice")
+var voice = flag.String("voice", "siqi", "`name` of the voice; not every one says when it speaks each word")
 
 func main() {
 	cfg := nls.ConfigFromEnv()
