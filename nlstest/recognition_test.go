@@ -1,6 +1,7 @@
 package nlstest
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -63,9 +64,9 @@ func TestTranscriptionEventsByteForByte(t *testing.T) {
 			header("SentenceBegin") + `,"payload":{"index":1,"time":80}}`,
 			header("TranscriptionResultChanged") + `,"payload":{"index":1,"time":200,"result":"S1:1","confidence":0.5,` +
 				fmt.Sprintf(words, 180) + `,"status":0,"fixed_result":"","unfixed_result":""}}`,
-			header("SentenceEnd") + `,"payload":{"index":1,"time":200,"result":"Sentence 1.","confidence":1.0,` +
+			header("SentenceEnd") + `,"payload":{"index":1,"time":1000,"result":"Sentence1.","confidence":1.0,` +
 				fmt.Sprintf(words, 200) + `,"status":0,"gender":"","begin_time":80,"fixed_result":"","unfixed_result":"",` +
-				`"stash_result":{"sentenceId":2,"beginTime":200,"text":"","fixedText":"","unfixedText":"","currentTime":200,"words":[]},` +
+				`"stash_result":{"sentenceId":2,"beginTime":1000,"text":"","fixedText":"","unfixedText":"","currentTime":1000,"words":[]},` +
 				`"audio_extra_info":"","sentence_id":"#","gender_score":0.0}}`,
 			header("TranscriptionCompleted") + `}`,
 		}
@@ -174,7 +175,7 @@ func TestControlChangesMaxSentenceSilence(t *testing.T) {
 			c.send(name, `{"max_sentence_silence":300}`)
 			c.say(slices.Concat(sound(100*time.Millisecond, 16000), silence(time.Second, 16000)))
 			c.want("SentenceBegin")
-			if got := events([]reply{c.want("SentenceEnd")}); !strings.Contains(got, `"time":1200,`) {
+			if got := events([]reply{c.want("SentenceEnd")}); !strings.Contains(got, `"time":1500,`) {
 				t.Errorf("%s: got %s", name, got)
 			}
 		}
@@ -226,17 +227,17 @@ func TestRecognition(t *testing.T) {
 	}{
 		{"two sentences are one text", `{"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
-			`RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
+			`RecognitionCompleted,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}`},
 		{"each change is the whole text", `{"enable_intermediate_result":true,"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
 			`RecognitionResultChanged,"payload":{"result":"S1:1","duration":100}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.","duration":900}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.S2:1","duration":1200}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}
-RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
+RecognitionResultChanged,"payload":{"result":"Sentence1.","duration":900}}
+RecognitionResultChanged,"payload":{"result":"Sentence1.S2:1","duration":1200}}
+RecognitionResultChanged,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}
+RecognitionCompleted,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}`},
 		{"silence", `{}`, silence(time.Second, 16000), `RecognitionCompleted,"payload":{"result":"","duration":1000}}`},
 		{"60 seconds", `{}`, slices.Concat(sound(100*ms, 16000), silence(59900*ms, 16000)),
-			`RecognitionCompleted,"payload":{"result":"Sentence 1","duration":60000}}`},
+			`RecognitionCompleted,"payload":{"result":"Sentence1","duration":60000}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -281,7 +282,7 @@ func TestVoiceDetectionCompletesByItself(t *testing.T) {
 				for message := range slices.Chunk(row.audio, row.messages) {
 					c.binary(message)
 				}
-				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence 1\",\"duration\":%d}}\n", row.duration)
+				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence1\",\"duration\":%d}}\n", row.duration)
 				if got := events(c.until("RecognitionCompleted")); got != want {
 					t.Errorf("got  %swant %s", got, want)
 				}
@@ -340,6 +341,63 @@ func TestLongResultComesWithoutItsWords(t *testing.T) {
 			if len(r.raw) > maxFrame || strings.Contains(r.raw, `"result"`) && !strings.Contains(r.raw, `"words":[],`) {
 				t.Errorf("%s has %d bytes", r.Header.Name, len(r.raw))
 			}
+		}
+	})
+}
+
+// Two sentences of tones are 300 ms apart, and only more silence than was asked
+// for ends a recognition.
+func TestVoiceDetectionWaitsForSilenceBetweenTones(t *testing.T) {
+	tones, _ := synthesize(t, Loopback(), "你好。再见。", loopbackVoice)
+	tones = append(tones, silence(2*time.Second, 16000)...)
+	for _, ms := range []int{200, 350, 400, 500, 800} {
+		want := "你好。再见。"
+		if ms < 300 {
+			want = "你好。"
+		}
+		inBubble(t, func(t *testing.T) {
+			c := dial(t, start(t, Options{Pipe: true}), "SpeechRecognizer", "")
+			c.send("StartRecognition", fmt.Sprintf(`{"enable_voice_detection":true,"max_end_silence":%d,"enable_punctuation_prediction":true}`, ms))
+			c.want("RecognitionStarted")
+			c.say(tones)
+			if got := c.want("RecognitionCompleted").raw; !strings.Contains(got, `"result":"`+want+`"`) {
+				t.Errorf("after %d ms: got %s", ms, got)
+			}
+		})
+	}
+}
+
+// With semantic detection what was heard of the next sentence is in stash_result.
+func TestStashResultHoldsTheNextSentence(t *testing.T) {
+	tones, _ := synthesize(t, Loopback(), "你好。再见。", loopbackVoice)
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true}), "SpeechTranscriber", "")
+		c.send("StartTranscription", `{"enable_semantic_sentence_detection":true,"enable_intermediate_result":true,"enable_punctuation_prediction":true}`)
+		c.want("TranscriptionStarted")
+		c.say(tones)
+		c.send("StopTranscription", "")
+		var ends []sentenceEnd
+		held := false
+		for _, r := range c.until("TranscriptionCompleted") {
+			var e struct{ Payload sentenceEnd }
+			if err := json.Unmarshal([]byte(r.raw), &e); err != nil {
+				t.Fatal(err)
+			}
+			if r.Header.Name == "SentenceEnd" {
+				ends = append(ends, e.Payload)
+			} else if e.Payload.Index == 1 {
+				held = held || strings.Contains(e.Payload.Result, "再")
+			}
+		}
+		if len(ends) != 2 || ends[0].Result != "你好。" || ends[1].Result != "再见。" {
+			t.Fatalf("got %+v", ends)
+		}
+		s := ends[0].Stash
+		if s.Text != "再见" || s.SentenceID != 2 || s.BeginTime != ends[0].Time || s.CurrentTime <= s.BeginTime || ends[1].BeginTime < s.BeginTime {
+			t.Errorf("stash_result %+v, the next sentence begins at %d", s, ends[1].BeginTime)
+		}
+		if !held {
+			t.Error("no partial result of the first sentence holds text of the second")
 		}
 	})
 }
