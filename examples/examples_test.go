@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 
 // build builds every program once.
 var build = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", "-o", binaries, "./...").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binaries, "./...").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -116,7 +116,8 @@ func text(stdout string) string {
 }
 
 func TestEachProgramRunsWithoutAnAccount(t *testing.T) {
-	sentences := regexp.MustCompile(`^0s to 1\.\d+s: 你好，世界。\n1\.4\d*s to 3\.2\d*s: Hello, Go! \n3\.\d+s to 4\.\d+s: 🎙\n$`)
+	sentences := regexp.MustCompile(`^0s to 1\.9\d*s: 你好，世界。\n2\.0\d*s to 4\.6\d*s: Hello, Go! \n4\.7\d*s to 6\.0\d*s: 🎙\n$`)
+	sentence := regexp.MustCompile("^0s to 4\\.38s: " + recordedText + "\n$")
 	whole := regexp.MustCompile("^" + recordedText + "\n$")
 	for _, c := range []struct {
 		program string
@@ -127,9 +128,11 @@ func TestEachProgramRunsWithoutAnAccount(t *testing.T) {
 		{"recognizer", []string{"-speed", "-1"}, whole, []string{"so far: 你\n", "so far: 你好，世界。Hello"}},
 		{"recognizer", []string{"-speed", "-1", recording}, whole, nil},
 		{"commonproto", []string{"-speed", "-1"}, whole, []string{`"RecognitionResultChanged"`, `"result":"你"`, `"RecognitionCompleted"`}},
-		{"transcriber", []string{"-speed", "-1"}, sentences, []string{"so far: 你好", "so far: Hello"}},
+		{"transcriber", []string{"-speed", "-1"}, sentence, []string{"so far: 你好", "so far: 你好，世界。Hello"}},
+		{"transcriber", []string{"-speed", "-1", recording}, sentences, []string{"so far: 你好", "so far: Hello"}},
 		{"transcriber", []string{"-speed", "20", "testdata/test1-8k.wav"}, sentences, nil},
-		{"continuous", []string{"-speed", "-1"}, sentences, nil},
+		{"continuous", []string{"-speed", "-1"}, sentence, nil},
+		{"continuous", []string{"-speed", "-1", recording}, sentences, nil},
 		{"mic", nil, regexp.MustCompile(`^$`), nil}, // of an empty standard input
 		{"synthesizer", nil, regexp.MustCompile(`^$`), []string{"21 characters in "}},
 		{"synthesizer", []string{"-text", strings.Repeat("长文。", 200), "-long"}, regexp.MustCompile(`^$`), []string{"600 characters in "}},
@@ -684,13 +687,13 @@ func TestContinuousLosesNoSentenceAndKeepsTheTime(t *testing.T) {
 	var connections atomic.Int32
 	server := nlstest.NewServer(nlstest.Options{Fault: func(*http.Request) *nlstest.Fault {
 		switch connections.Add(1) {
-		case 1: // after the first sentence, which ends at 1.1 s
+		case 1: // after the first sentence, which ends at 1.9 s
 			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 25}
 		case 2:
 			return &nlstest.Fault{
 				At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTooManyRequests, Only: true,
 			}
-		case 3: // which begins at 1.1 s, after the second sentence, which ends at 3.3 s
+		case 3: // which begins at 1.9 s, after the second sentence
 			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 28}
 		}
 		return nil

@@ -32,13 +32,13 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	local := cfg.URL+cfg.Region+cfg.AppKey+cfg.Token+cfg.AccessKeyID == ""
 	if local {
 		cfg = nlstest.NewServer(nlstest.Options{MaxSessions: -1}).Config()
 		fmt.Fprintln(os.Stderr, "using a local gateway, which understands no speech but its own, at", cfg.URL)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	client, err := nls.NewClient(cfg)
 	if err == nil {
 		err = run(ctx, client, local)
