@@ -27,6 +27,10 @@ const (
 // printed what it knows.
 var errInterrupted = errors.New("interrupted")
 
+// errTold is a command line that cannot work, or a wish for help, of which the user has
+// been told.
+var errTold = errors.New("told")
+
 const about = `nls transcribes recordings and microphones, and speaks texts, with Alibaba Cloud
 Intelligent Speech Interaction.`
 
@@ -75,6 +79,8 @@ func run(args []string) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errTold):
+		return exitUsage
 	case !running:
 		fmt.Fprintf(os.Stderr, "nls: %v\nsee %s --help\n", err, cmd.CommandPath())
 		return exitUsage

@@ -1,5 +1,4 @@
-// Package gateway is the command line of a local gateway: that of the program
-// nlsgateway, and of nls gateway.
+// Package gateway is the program nlsgateway, which is nls gateway too.
 package gateway
 
 import (
@@ -18,42 +17,39 @@ import (
 	"github.com/nlsgo/nls/nlstest"
 )
 
-// Command is what the flags say.
-type Command struct {
-	opts    nlstest.Options
-	engine  string
-	script  string
-	verbose bool
-}
-
-// Flags defines the flags of c.
-func (c *Command) Flags(flags *flag.FlagSet) {
-	flags.StringVar(&c.opts.Addr, "addr", "", "TCP `address` to listen on (default a free port on 127.0.0.1)")
-	flags.BoolVar(&c.opts.TLS, "tls", false, "serve wss with a certificate of the authority in ca_file")
-	flags.StringVar(&c.engine, "engine", "loopback", "`name` of the engine: loopback, or script with the sentences of -script")
-	flags.StringVar(&c.script, "script", "", "`file` with one sentence a line")
-	flags.IntVar(&c.opts.MaxSessions, "max-sessions", 0, "sessions at a time per app key, negative for no limit (default 200)")
-	flags.DurationVar(&c.opts.IdleTimeout, "idle-timeout", 0, "how long a client may be silent, negative for ever (default 10s)")
-	flags.DurationVar(&c.opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed")
-	flags.DurationVar(&c.opts.TokenTTL, "token-ttl", 0, "lifetime of created tokens (default 24h)")
-	flags.BoolVar(&c.verbose, "v", false, "write every message to standard error")
-}
-
-// Serve prints one line of JSON with what a client needs and serves until ctx ends.
-func (c *Command) Serve(ctx context.Context, stdout, stderr io.Writer) error {
-	opts := c.opts
-	switch c.engine {
+// Run serves as args say until ctx ends. The error is flag.ErrHelp where that has been
+// told already.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var opts nlstest.Options
+	flags := flag.NewFlagSet("nlsgateway", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&opts.Addr, "addr", "", "TCP `address` to listen on (default a free port on 127.0.0.1)")
+	flags.BoolVar(&opts.TLS, "tls", false, "serve wss with a certificate of the authority in ca_file")
+	engine := flags.String("engine", "loopback", "`name` of the engine: loopback, or script with the sentences of -script")
+	script := flags.String("script", "", "`file` with one sentence a line")
+	flags.IntVar(&opts.MaxSessions, "max-sessions", 0, "sessions at a time per app key, negative for no limit (default 200)")
+	flags.DurationVar(&opts.IdleTimeout, "idle-timeout", 0, "how long a client may be silent, negative for ever (default 10s)")
+	flags.DurationVar(&opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed")
+	flags.DurationVar(&opts.TokenTTL, "token-ttl", 0, "lifetime of created tokens (default 24h)")
+	verbose := flags.Bool("v", false, "write every message to standard error")
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // flags has said why
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	switch *engine {
 	case "loopback":
 	case "script":
-		sentences, err := readLines(c.script)
+		sentences, err := ReadLines(*script)
 		if err != nil {
 			return fmt.Errorf("-script: %w", err)
 		}
 		opts.Engine = nlstest.Script(sentences...)
 	default:
-		return fmt.Errorf("-engine %q: want loopback or script", c.engine)
+		return fmt.Errorf("-engine %q: want loopback or script", *engine)
 	}
-	if c.verbose {
+	if *verbose {
 		opts.OnFrame = printTo(stderr)
 	}
 
@@ -67,6 +63,7 @@ func (c *Command) Serve(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.Remove(caFile)
+
 	cfg := server.Config()
 	line, err := json.Marshal(struct {
 		URL             string `json:"url"`
@@ -104,8 +101,8 @@ func newServer(opts nlstest.Options) (s *nlstest.Server, err error) {
 	return nlstest.NewServer(opts), nil
 }
 
-// readLines returns the lines of a file that are not blank.
-func readLines(name string) (lines []string, err error) {
+// ReadLines returns the lines of a file that are not blank.
+func ReadLines(name string) (lines []string, err error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ import (
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
+	"github.com/nlsgo/nls/internal/gateway"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -205,5 +206,16 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestScriptIsReadLineByLine(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(name, []byte("你好。\n\n  Hello. \r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := gateway.ReadLines(name)
+	if err != nil || strings.Join(lines, "|") != "你好。|Hello." {
+		t.Errorf("got %q, %v", lines, err)
 	}
 }

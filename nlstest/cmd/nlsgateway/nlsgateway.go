@@ -31,17 +31,6 @@ func main() {
 	}
 }
 
-// run serves until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var command gateway.Command
-	flags := flag.NewFlagSet("nlsgateway", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	command.Flags(flags)
-	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // flags has said why
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	return command.Serve(ctx, stdout, stderr)
+	return gateway.Run(ctx, args, stdout, stderr)
 }
