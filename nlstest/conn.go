@@ -355,7 +355,7 @@ func (c *conn) start(p *product, d *directive) *failure {
 	if f != nil {
 		return f
 	}
-	if !c.server.acquire(d.appKey) {
+	if !c.server.acquire(d.appKey, c.server.opts.MaxSessions) {
 		return errTooMany
 	}
 	c.product, c.task, c.taskID, c.appKey = p, t, d.taskID, d.appKey

@@ -34,16 +34,25 @@ const (
 	maxClockSkew   = 15 * time.Minute // protocol §9.3
 	timestampShape = "2006-01-02T15:04:05Z"
 
-	// tokensPerSecond is how many tokens an access key may create in a second.
-	tokensPerSecond = 100
+	// How often an access key may call an action in a second; the last two are those
+	// of protocol §10.5.
+	tokensPerSecond  = 100
+	submitsPerSecond = 200
+	resultsPerSecond = 500
 
 	// maxNonces bounds the nonces that are remembered; the oldest is forgotten
 	// first.
 	maxNonces = 1 << 14
 )
 
-// tokenVersions are the API versions of protocol §9.1.
-var tokenVersions = []string{"2019-02-28", "2019-07-17"}
+// popVersions are the API versions of protocol §9.1 and §16.4, by action.
+var popVersions = map[string][]string{
+	"CreateToken":   {"2019-02-28", "2019-07-17"},
+	"SubmitTask":    fileVersions,
+	"GetTaskResult": fileVersions,
+}
+
+var fileVersions = []string{"2018-08-17", "2019-08-23", liteVersion}
 
 // popError is a refusal of the POP layer (protocol §9.3).
 type popError struct {
@@ -76,22 +85,40 @@ var (
 // Version. Not all clients send Format and RegionId.
 var tokenParams = []string{"AccessKeyId", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp", "Signature"}
 
-// handler serves CreateToken.
-func (a *accounts) handler() http.Handler { return http.HandlerFunc(a.createToken) }
+// popCall is a call that its account has signed.
+type popCall struct {
+	account, action string
+	params          url.Values
+}
 
-func (a *accounts) createToken(w http.ResponseWriter, r *http.Request) {
-	requestID := strings.ToUpper(uuid.NewString())
-	account, refusal := a.authenticate(w, r)
-	if refusal != nil {
-		writeJSON(w, refusal.status, map[string]any{
-			"RequestId": requestID,
-			"HostId":    r.Host,
-			"Code":      refusal.code,
-			"Message":   refusal.message,
-			"Recommend": "https://next.api.aliyun.com/troubleshoot?q=" + refusal.code + "&product=nls-cloud-meta",
-		})
-		return
-	}
+// handler serves CreateToken, and leaves what else is signed to other.
+func (a *accounts) handler(other func(w http.ResponseWriter, r *http.Request, requestID string, call *popCall)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requestID := strings.ToUpper(uuid.NewString())
+		call, refusal := a.authenticate(w, r)
+		switch {
+		case refusal != nil:
+			a.refuse(w, r, requestID, refusal)
+		case call.action == "CreateToken":
+			a.createToken(w, requestID, call.account)
+		default:
+			other(w, r, requestID, call)
+		}
+	})
+}
+
+// refuse answers as the POP layer does (protocol §9.3).
+func (a *accounts) refuse(w http.ResponseWriter, r *http.Request, requestID string, refusal *popError) {
+	writeJSON(w, refusal.status, map[string]any{
+		"RequestId": requestID,
+		"HostId":    r.Host,
+		"Code":      refusal.code,
+		"Message":   refusal.message,
+		"Recommend": "https://next.api.aliyun.com/troubleshoot?q=" + refusal.code + "&product=nls-cloud-meta",
+	})
+}
+
+func (a *accounts) createToken(w http.ResponseWriter, requestID, account string) {
 	id := wire.NewID()
 	writeJSON(w, http.StatusOK, map[string]any{
 		"NlsRequestId": wire.NewID(),
@@ -109,54 +136,55 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	enc.Encode(v)
 }
 
-// authenticate returns the account that signed r, or why it is refused. The
-// order of the checks inside the service is unknown.
-func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account string, refusal *popError) {
+// authenticate returns the call that r is, whose account has signed it, or why it is
+// refused. The order of the checks inside the service is unknown.
+func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (call *popCall, refusal *popError) {
 	if r.URL.Path != tokenPath && r.URL.Path != tokenPathCpp {
-		return "", errNoAPI
+		return nil, errNoAPI
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return "", errMethod
+		return nil, errMethod
 	}
 	params, ok := parameters(w, r)
 	if !ok {
-		return "", errParameters
+		return nil, errParameters
 	}
 
-	switch version, action, format := params.Get("Version"), params.Get("Action"), params.Get("Format"); {
+	action := params.Get("Action")
+	switch version, format := params.Get("Version"), params.Get("Format"); {
 	case version == "":
-		return "", missing("Version")
-	case !slices.Contains(tokenVersions, version):
-		return "", errVersion
+		return nil, missing("Version")
+	case !slices.ContainsFunc(slices.Collect(maps.Values(popVersions)), func(vs []string) bool { return slices.Contains(vs, version) }):
+		return nil, errVersion
 	case action == "":
-		return "", missing("Action")
-	case action != "CreateToken":
-		return "", errNoAPI
+		return nil, missing("Action")
+	case !slices.Contains(popVersions[action], version):
+		return nil, errNoAPI
 	case format != "" && !strings.EqualFold(format, "JSON"):
-		return "", errFormat
+		return nil, errFormat
 	}
 	for _, name := range tokenParams {
 		if params.Get(name) == "" {
-			return "", missing(name)
+			return nil, missing(name)
 		}
 	}
 	if params.Get("SignatureMethod") != "HMAC-SHA1" || params.Get("SignatureVersion") != "1.0" {
-		return "", errIncomplete
+		return nil, errIncomplete
 	}
 
 	at, err := time.Parse(timestampShape, params.Get("Timestamp"))
 	if err != nil || at.Format(timestampShape) != params.Get("Timestamp") {
-		return "", errTimeFormat
+		return nil, errTimeFormat
 	}
 	now := time.Now()
 	if now.Sub(at).Abs() > maxClockSkew {
-		return "", errTimeExpired
+		return nil, errTimeExpired
 	}
 
 	keyID := params.Get("AccessKeyId")
 	secret, ok := a.accessKeys[keyID]
 	if !ok {
-		return "", errAccessKey
+		return nil, errAccessKey
 	}
 	var needs string
 	if strings.HasPrefix(keyID, stsPrefix) {
@@ -164,20 +192,20 @@ func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account
 	}
 	switch got := params.Get("SecurityToken"); {
 	case got == "" && needs != "":
-		return "", missing("SecurityToken")
+		return nil, missing("SecurityToken")
 	case got != needs:
-		return "", errSecurityToken
+		return nil, errSecurityToken
 	}
 	if !hmac.Equal([]byte(params.Get("Signature")), []byte(signature(r.Method, secret, params))) {
-		return "", errSignature
+		return nil, errSignature
 	}
 
 	// From here on the caller is known: nobody can use up the nonces or the
 	// quota of another.
-	if refusal := a.admit(keyID, params.Get("SignatureNonce"), now); refusal != nil {
-		return "", refusal
+	if refusal := a.admit(keyID, action, params.Get("SignatureNonce"), now); refusal != nil {
+		return nil, refusal
 	}
-	return a.owner(keyID), nil
+	return &popCall{a.owner(keyID), action, params}, nil
 }
 
 // parameters returns the parameters of query and form body.
@@ -218,14 +246,25 @@ func percentEncode(s string) string {
 	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
 }
 
-// caller is what accounts remembers of an access key that called CreateToken.
+// caller is what accounts remembers of an access key that called an action.
 type caller struct {
 	second int64 // Unix time
-	count  int   // of tokens in that second
+	count  int   // of calls in that second
 }
 
-// admit refuses a nonce that was used, and more tokens than perSecond.
-func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
+// perSecondOf is how often an access key may call action in a second.
+func (a *accounts) perSecondOf(action string) int {
+	switch action {
+	case "SubmitTask":
+		return submitsPerSecond
+	case "GetTaskResult":
+		return resultsPerSecond
+	}
+	return a.perSecond
+}
+
+// admit refuses a nonce that was used, and more calls than there may be in a second.
+func (a *accounts) admit(keyID, action, nonce string, now time.Time) *popError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	hash := sha256.Sum256([]byte(keyID + "\x00" + nonce)) // a nonce may be long
@@ -239,14 +278,15 @@ func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
 	a.nonces[hash] = struct{}{}
 	a.nonceOrder = append(a.nonceOrder, hash)
 
-	c := a.callers[keyID]
+	who := keyID + "\x00" + action
+	c := a.callers[who]
 	if c.second != now.Unix() {
 		c = caller{second: now.Unix()}
 	}
-	if c.count >= a.perSecond {
+	if c.count >= a.perSecondOf(action) {
 		return errThrottled
 	}
 	c.count++
-	a.callers[keyID] = c
+	a.callers[who] = c
 	return nil
 }

@@ -2,8 +2,8 @@
 // cloud account, in the manner of net/http/httptest.
 //
 // A [Server] speaks the server side of the NLS protocol: the websocket gateway
-// at Server.URL with the five speech namespaces, and the CreateToken API at
-// Server.TokenURL. It checks what the real service checks (token, envelope,
+// at Server.URL with the five speech namespaces and FlashRecognizer beside it, and
+// the CreateToken and file transcription APIs at Server.TokenURL. It checks what the real service checks (token, envelope,
 // ids, state, payload, quota, timers) and answers with the same events and
 // status codes, so that code which works against it works against the service.
 // The official SDKs of other languages work against it too.
@@ -42,7 +42,10 @@
 // good, with or without subtitles, but "invalid" and the empty one, and outside
 // FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
 // outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
-// KiB that clients can read comes without its words.
+// KiB that clients can read comes without its words. Recorded files are WAV of 16 bits or
+// raw PCM; others fail as what cannot be decoded. Quotas and limits are the service's, but
+// a task is done as soon as it can be. It knows no emotions and no speakers, and its file
+// comes from Options.Files.
 package nlstest
 
 import (
@@ -106,9 +109,18 @@ type Options struct {
 	// their length alone.
 	PlainPartials bool
 
+	// Files is the web as the file services see it: what a client names in
+	// audio_address and file_link is got from it, whatever its host, and never from
+	// the network; callbacks are posted to it, but for those to a loopback address,
+	// which go over the network. A handler must end when the request's context does.
+	// Nil answers 404.
+	Files http.Handler
+
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
-	// fault in the URL instead, see ParseFault.
+	// fault in the URL instead, see ParseFault. It is called for FlashRecognizer,
+	// whose URL.Path has the name, and for the actions of the file service, whose
+	// Form has it as Action, too.
 	Fault func(*http.Request) *Fault
 
 	// OnFrame sees every message received and sent, in the order of the wire,
@@ -125,6 +137,7 @@ type Server struct {
 	replay    atomic.Pointer[replay] // nil but in a Replayer
 	accounts  *accounts
 	authority *authority
+	files     *fileTasks
 	pipes     map[string]*pipeListener // by address, in Pipe mode
 	gateway   *http.Server
 	token     *http.Server
@@ -177,6 +190,7 @@ func newServer(opts Options) (*Server, error) {
 		opts:      opts,
 		accounts:  newAccounts(opts),
 		authority: authority,
+		files:     newFileTasks(),
 		conns:     map[*link]struct{}{},
 		sessions:  map[string]int{},
 	}
@@ -199,7 +213,9 @@ func newServer(opts Options) (*Server, error) {
 	}
 	s.gateway = newHTTPServer(http.HandlerFunc(s.serveGateway))
 	s.gateway.ConnContext = withLink
-	s.token = newHTTPServer(s.accounts.handler())
+	token = &linkListener{token, s}
+	s.token = newHTTPServer(s.accounts.handler(s.serveFiles))
+	s.token.ConnContext = withLink
 	s.running.Go(func() { s.gateway.Serve(gateway) })
 	s.running.Go(func() { s.token.Serve(tls.NewListener(token, authority.server())) })
 	return s, nil
@@ -269,6 +285,7 @@ func (s *Server) Config() nls.Config {
 		cfg.TLSConfig = s.authority.client()
 	}
 	endpoint := strings.Trim(strings.TrimPrefix(s.TokenURL, "https:"), "/")
+	cfg.FileEndpoint = endpoint
 	cfg.TokenOptions = &nls.TokenOptions{Endpoint: endpoint, Transport: transport}
 	return cfg
 }
@@ -314,11 +331,12 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// acquire takes one session of appKey's quota, and release gives it back.
-func (s *Server) acquire(appKey string) bool {
+// acquire takes one session of appKey's quota, and release gives it back. A limit
+// that is not positive is none.
+func (s *Server) acquire(appKey string, limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.opts.MaxSessions > 0 && s.sessions[appKey] >= s.opts.MaxSessions {
+	if limit > 0 && s.sessions[appKey] >= limit {
 		return false
 	}
 	s.sessions[appKey]++

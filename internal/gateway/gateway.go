@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&opts.IdleTimeout, "idle-timeout", 0, "how long a client may be silent, negative for ever (default 10s)")
 	flags.DurationVar(&opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed")
 	flags.DurationVar(&opts.TokenTTL, "token-ttl", 0, "lifetime of created tokens (default 24h)")
+	files := flags.String("files", "", "`directory` with the files that clients name by URL, of any host")
 	verbose := flags.Bool("v", false, "write every message to standard error")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // flags has said why
@@ -48,6 +50,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		opts.Engine = nlstest.Script(sentences...)
 	default:
 		return fmt.Errorf("-engine %q: want loopback or script", *engine)
+	}
+	if *files != "" {
+		opts.Files = http.FileServer(http.Dir(*files))
 	}
 	if *verbose {
 		opts.OnFrame = printTo(stderr)

@@ -62,7 +62,7 @@ func (s *Session) Start(ctx context.Context, cfg *Config, p Params) error {
 	if err := s.claim(ctx, t); err != nil {
 		return err
 	}
-	if !cfg.Roster.enter(t) {
+	if !cfg.Roster.Enter(t) {
 		t.fail(ErrDrained)
 		return t.opening.giveUp()
 	}
