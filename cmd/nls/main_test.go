@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	recording = "../../testdata/test1.wav"
-	recorded  = "你好，世界。\nHello, Go!\n🎙\n" // in it
+	recording    = "../../testdata/test1.wav"
+	recordedText = "你好，世界。\nHello, Go!\n🎙\n" // in it
 )
 
 // program is nls with nothing of NLS in its environment.
@@ -200,7 +200,7 @@ func (term *terminal) lines() []string {
 func TestTranscribePrintsSentencesWithoutAnAccount(t *testing.T) {
 	t.Parallel()
 	r := run1(t, program(t, "transcribe", recording, "--speed", "-1"))
-	if r.code != 0 || r.stdout != recorded {
+	if r.code != 0 || r.stdout != recordedText {
 		t.Errorf("exit code %d, %q", r.code, r.stdout)
 	}
 	if !strings.Contains(r.stderr, "using a local gateway at ws://127.0.0.1:") || strings.Contains(r.stderr, "\x1b") {
@@ -253,7 +253,7 @@ func TestTranscribeTakesWhatFfmpegReads(t *testing.T) {
 				defer f.Close()
 				cmd.Stdin = f
 			}
-			if out := mustRun(t, cmd); out != recorded {
+			if out := mustRun(t, cmd); out != recordedText {
 				t.Errorf("got %q", out)
 			}
 		})
@@ -286,7 +286,7 @@ func TestATranscriptIsWrittenAsTheNameSays(t *testing.T) {
 		}
 		return strings.TrimPrefix(string(data), "\ufeff")
 	}
-	if text := read("TXT"); text != recorded {
+	if text := read("TXT"); text != recordedText {
 		t.Errorf("text: %q", text)
 	}
 	var document struct {
@@ -404,7 +404,7 @@ func TestOnATerminalThereIsABarAndResultsChangeInPlace(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, term)
 	}
 	// What is left is the notice and the sentences.
-	if lines := term.lines(); strings.Join(lines[min(2, len(lines)):], "\n")+"\n" != recorded {
+	if lines := term.lines(); strings.Join(lines[min(2, len(lines)):], "\n")+"\n" != recordedText {
 		t.Errorf("left on the screen: %q of %q", lines, term)
 	}
 }
@@ -478,7 +478,7 @@ func TestABrokenConnectionLosesNothing(t *testing.T) {
 		return nil
 	}})
 	r := run1(t, program(t, append([]string{"transcribe", recording, "--speed", "4"}, flags...)...))
-	if r.code != 0 || r.stdout != recorded || !strings.Contains(r.stderr, "; again in ") {
+	if r.code != 0 || r.stdout != recordedText || !strings.Contains(r.stderr, "; again in ") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -487,7 +487,7 @@ func TestTraceShowsEveryMessageButNoToken(t *testing.T) {
 	t.Parallel()
 	server, flags := newService(t, nlstest.Options{})
 	r := run1(t, program(t, append([]string{"transcribe", recording, "--trace", "--speed", "-1"}, flags...)...))
-	if r.code != 0 || r.stdout != recorded || !strings.Contains(r.stderr, "StartTranscription") || !strings.Contains(r.stderr, "SentenceEnd") {
+	if r.code != 0 || r.stdout != recordedText || !strings.Contains(r.stderr, "StartTranscription") || !strings.Contains(r.stderr, "SentenceEnd") {
 		t.Errorf("%+v", r)
 	}
 	if strings.Contains(r.stderr, server.Config().Token) {

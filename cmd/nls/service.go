@@ -20,6 +20,7 @@ type service struct {
 	url, region, appKey, token string
 	keyID, keySecret           string
 	tokenEndpoint, ca          string
+	fileEndpoint               string
 	trace                      bool
 }
 
@@ -48,12 +49,11 @@ func (s *service) keyFlags(cmd *cobra.Command) {
 func (s *service) config() (nls.Config, error) {
 	cfg := nls.ConfigFromEnv()
 	cfg.URL, cfg.Region, cfg.AppKey = cmp.Or(s.url, cfg.URL), cmp.Or(s.region, cfg.Region), cmp.Or(s.appKey, cfg.AppKey)
-	switch { // a credential on the command line beats any in the environment
-	case s.token != "":
-		cfg.Token = s.token
-	case s.keyID != "":
+	if s.keyID != "" { // a credential on the command line beats any in the environment
 		cfg.Token, cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken = "", s.keyID, s.keySecret, ""
 	}
+	cfg.Token = cmp.Or(s.token, cfg.Token)
+	cfg.FileEndpoint = s.fileEndpoint
 	cfg.TokenOptions = &nls.TokenOptions{Endpoint: s.tokenEndpoint}
 	if s.ca != "" {
 		pem, err := os.ReadFile(s.ca)
@@ -99,16 +99,18 @@ func hint(err error) string {
 		return map[string]string{
 			"AppKey":           "set --appkey or NLS_APPKEY to the key of a project in the NLS console",
 			"Token":            "set --token or NLS_TOKEN, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-			"AccessKeyID":      "set ALIBABA_CLOUD_ACCESS_KEY_ID",
+			"AccessKeyID":      "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 			"AccessKey.ID":     "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 			"AccessKeySecret":  "set ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 			"AccessKey.Secret": "set ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 			"URL":              "it comes from --url or NLS_URL",
 			"Region":           "it comes from --region or NLS_REGION",
 			"Endpoint":         "it comes from --token-endpoint",
+			"FileEndpoint":     "it comes from --file-endpoint",
 		}[e.Param]
 	}
-	if _, ok := errors.AsType[*nls.TokenError](err); ok {
+	_, token := errors.AsType[*nls.TokenError](err)
+	if _, api := errors.AsType[*nls.APIError](err); api || token {
 		return "check ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, and --region or NLS_REGION"
 	}
 	switch nls.StatusCode(err) {

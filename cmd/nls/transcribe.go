@@ -16,6 +16,8 @@ func newTranscribe() *cobra.Command {
 		raw   bool
 		rate  int
 		speed float64
+
+		fast, later, lite bool
 	)
 	cmd := &cobra.Command{
 		Use:   "transcribe {FILE|URL|-}",
@@ -27,8 +29,14 @@ decoded by ffmpeg, where that is installed. "-" is standard input, which may be 
 
 The service takes audio at the speed at which it plays, so that an hour takes an hour.
 Broken connections are made up for. Ctrl-C ends it early: what has been said is
-printed and written, and the exit status is 130.`,
+printed and written, and the exit status is 130.
+
+--fast uses the service for recorded files, which takes a file of up to two hours and 100
+MB, WAV, MP3, AAC, MP4 or Opus, or its URL, in seconds. --later uses the cheapest one,
+which fetches a URL and takes hours; that needs an access key. It prints the ID of the
+task: after Ctrl-C, "nls transcribe --later ID" waits for it again, for three days.`,
 		Example: `  nls transcribe talk.mp4 -o talk.srt -o talk.txt
+  nls transcribe --fast talk.mp3 -o talk.vtt
   nls transcribe https://example.com/talk.wav
   ffmpeg -i rtsp://camera/1 -f wav - | nls transcribe -`,
 		Args: cobra.ExactArgs(1),
@@ -37,6 +45,9 @@ printed and written, and the exit status is 130.`,
 				return usageError(fmt.Sprintf("--rate %d: must be 8000 or 16000", rate))
 			}
 			ctx := cmd.Context()
+			if fast || later || lite {
+				return recorded(ctx, &s, args[0], files, fast, later, lite)
+			}
 			in, err := openInput(ctx, args[0], raw, rate)
 			if err != nil {
 				return err
@@ -64,6 +75,10 @@ printed and written, and the exit status is 130.`,
 	f.BoolVar(&raw, "raw", false, "the input is 16-bit mono samples without a header, as a file *.pcm")
 	f.IntVar(&rate, "rate", 16000, "`rate` of raw samples, and of what ffmpeg decodes: 8000 or 16000")
 	f.Float64Var(&speed, "speed", 1, "how much faster than it plays audio is sent, which the service may refuse; negative: no limit")
+	f.BoolVar(&fast, "fast", false, "use the service for recorded files, which answers in seconds")
+	f.BoolVar(&later, "later", false, "use the service that fetches a URL and answers in hours")
+	f.BoolVar(&lite, "lite", false, "with --later: the cheaper edition, within 24 hours")
+	f.StringVar(&s.fileEndpoint, "file-endpoint", "", "`host` of the service of --later, in place of that of the region")
 	s.flags(cmd)
 	return cmd
 }
