@@ -73,7 +73,7 @@ func run(args []string) int {
 		PersistentPreRun:  func(*cobra.Command, []string) { running = true },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
-	root.AddCommand(newTranscribe(), newMic(), newSpeak(), newToken(), newGateway())
+	root.AddCommand(newTranscribe(), newMic(), newSpeak(), newCheck(), newToken(), newGateway())
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {

@@ -703,6 +703,23 @@ func TestGatewayServesOtherPrograms(t *testing.T) {
 	}
 }
 
+func TestCheckTriesTheWholeService(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "report")
+	out := mustRun(t, program(t, "check", "--quick", "--dir", dir))
+	if n := strings.Count(out, "ok  "); n < 8 || strings.Contains(out, "FAILED") {
+		t.Errorf("%d steps:\n%s", n, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "report.json")); err != nil {
+		t.Error(err)
+	}
+	_, flags := newService(t, nlstest.Options{})
+	r := run1(t, program(t, append(append([]string{"check", "--quick"}, flags...), "--appkey", "made-up")...))
+	if r.code != 1 || !strings.Contains(r.stdout, "FAILED") || !strings.HasPrefix(r.stderr, "nls: ") {
+		t.Errorf("a wrong AppKey: %+v", r)
+	}
+}
+
 func TestHelpHasExitCodesAndShellsComplete(t *testing.T) {
 	t.Parallel()
 	help := mustRun(t, program(t, "--help"))
@@ -718,6 +735,9 @@ func TestHelpHasExitCodesAndShellsComplete(t *testing.T) {
 	}
 	if out := mustRun(t, program(t, "__complete", "transcribe", "--region", "")); !strings.HasPrefix(out, "cn-shanghai\n") {
 		t.Errorf("completes to %q", out)
+	}
+	if out := mustRun(t, program(t, "gateway", "--help")); !strings.Contains(out, "until Ctrl-C or SIGTERM") || !strings.Contains(out, "-max-sessions") {
+		t.Errorf("help of gateway: %q", out)
 	}
 	if out := mustRun(t, program(t, "--version")); !strings.Contains(out, nls.Version) {
 		t.Errorf("version: %q", out)

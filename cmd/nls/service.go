@@ -69,12 +69,10 @@ func (s *service) config() (nls.Config, error) {
 	return cfg, nil
 }
 
-// connect returns a client for the service, or for a local gateway that ends with
-// stop.
-func (s *service) connect() (client *nls.Client, stop func(), err error) {
-	cfg, err := s.config()
-	if err != nil {
-		return nil, nil, err
+// resolve is config, or that of a local gateway, which ends with stop.
+func (s *service) resolve() (cfg nls.Config, stop func(), err error) {
+	if cfg, err = s.config(); err != nil {
+		return cfg, nil, err
 	}
 	stop = func() {}
 	if cfg.URL == "" && cfg.Region == "" && cfg.AppKey == "" && cfg.Token == "" && cfg.AccessKeyID == "" {
@@ -85,6 +83,15 @@ func (s *service) connect() (client *nls.Client, stop func(), err error) {
 	}
 	if s.trace {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: nls.LevelTrace}))
+	}
+	return cfg, stop, nil
+}
+
+// connect returns a client for the service that resolve says.
+func (s *service) connect() (client *nls.Client, stop func(), err error) {
+	cfg, stop, err := s.resolve()
+	if err != nil {
+		return nil, nil, err
 	}
 	if client, err = nls.NewClient(cfg); err != nil {
 		stop()
