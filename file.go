@@ -134,7 +134,7 @@ func fileTaskResult(taskID, action string, body []byte, redact func(string) stri
 		_ = json.Unmarshal(result, &list)
 	}
 	r := &FileResult{TaskID: taskID, Duration: a.BizDuration.Milliseconds(), Raw: body}
-	budget := 64 + len(body)/len(`{"text":"x"}`)
+	budget := elementBudget(&Event{Raw: body})
 	r.Sentences = decodeFileSentences(list.Sentences, &budget)
 	r.addWords(list.Words, &budget)
 	return r, nil

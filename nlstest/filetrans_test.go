@@ -476,3 +476,16 @@ func TestAFileThatIsCut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever a task is, it is taken or has a status that says why not.
+func FuzzFileTask(f *testing.F) {
+	f.Add([]byte(`{"appkey":"nlstest-appkey","file_link":"https://a.example/b","enable_callback":true,"callback_url":"http://c.example/"}`))
+	f.Add([]byte(`{"app_key":5,"valid_times":[{}],"max_end_silence":1e400}`))
+	s := &Server{accounts: newAccounts(Options{})}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		task, code := s.newFileTask(text, defaultAccount)
+		if (task == nil) != (code != 0) || code != 0 && fileTexts[code] == "" {
+			t.Errorf("%v, %d", task, code)
+		}
+	})
+}

@@ -43,15 +43,6 @@ func wavOf(t testing.TB, sampleRate, channels int, pcm []byte) []byte {
 // spokenFile is a WAV file that says spoken.
 func spokenFile(t testing.TB) []byte { return wavOf(t, nls.DefaultSampleRate, 1, spokenAudio()) }
 
-// texts are those of the sentences.
-func texts(r *nls.FileResult) string {
-	var all []string
-	for _, s := range r.Sentences {
-		all = append(all, s.Text)
-	}
-	return strings.Join(all, "|")
-}
-
 // serving is the web with one file on it.
 func serving(file []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(file) })
@@ -209,7 +200,7 @@ func TestAnHourComesBackExactly(t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{})
+	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{EnableWords: true})
 	took := time.Since(begin)
 	close(stop)
 	<-stopped

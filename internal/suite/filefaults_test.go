@@ -19,7 +19,6 @@ import (
 
 // The outcomes. Which error it is, is in describe.
 var (
-	fileDone   = outcome{says: "completes, with the right result", completes: true}
 	fileLater  = outcome{says: "completes later, with the right result", completes: true, after: time.Second}
 	fileSlow   = outcome{says: "completes later, with the right result", completes: true, within: 20 * time.Second}
 	fileEmpty  = outcome{says: "completes; the result is empty", completes: true, anyResult: true}
