@@ -339,7 +339,9 @@ func TestTheWorkletResamplesWhatCanBeHeardAt16kHzAndNothingElse(t *testing.T) {
 			if 2*frequency >= rate {
 				continue
 			}
-			got, err := chromedp.Run(p.ctx, chromedp.Evaluate[result](fmt.Sprintf(resampled, rate, frequency), chromedp.EvalAwaitPromise))
+			ctx, cancel := context.WithTimeout(p.ctx, patience)
+			got, err := chromedp.Run(ctx, chromedp.Evaluate[result](fmt.Sprintf(resampled, rate, frequency), chromedp.EvalAwaitPromise))
+			cancel()
 			switch {
 			case err != nil:
 				t.Fatal(err)
