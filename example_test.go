@@ -62,9 +62,11 @@ func ExampleRecognizer() {
 	}
 	// Output:
 	// so far: 你
+	// so far: 你号
 	// so far: 你好
 	// final: 你好
 	// so far: 你
+	// so far: 你号
 	// so far: 你好
 	// final: 你好
 }
@@ -122,8 +124,7 @@ func ExampleTranscriber() {
 	}
 	// Output:
 	// sentence 1 begins
-	// 200ms 你
-	// 400ms 好
+	// 200ms 你好
 	// sentence 1 is 你好
 }
 
@@ -269,7 +270,7 @@ func ExampleOpenWAV() {
 	_, _, err = nls.OpenWAV(strings.NewReader("fLaC, a lossless codec"))
 	fmt.Println(err)
 	// Output:
-	// 8000 Hz, 70080 bytes, <nil>
+	// 8000 Hz, 98880 bytes, <nil>
 	// nls: invalid audio: a FLAC file; convert it: ffmpeg -i in.flac -ac 1 -ar 16000 -c:a pcm_s16le out.wav
 }
 

@@ -129,14 +129,14 @@ func TestEachProgramPrintsItsEventsWithoutAnAccount(t *testing.T) {
 	}{
 		{"recognizer", []string{"-speed", "-1"}, []string{
 			"started, task ", `partial: "你"`, `partial: "你好，世界。Hello`,
-			`completed after 4.38s of audio: "你好，世界。Hello, Go! 🎙"`, "closed",
+			`completed after 6.18s of audio: "你好，世界。Hello, Go! 🎙"`, "closed",
 		}, recordedText},
 		{"recognizer", []string{"-speed", "-1", "-repeat", "3", "-file", "testdata/test1.pcm"}, []string{
 			"started, task ", "closed", "started, task ", "closed", "started, task ", "closed", "3 of 3 sessions",
 		}, recordedText},
 		{"transcriber", []string{"-speed", "-1"}, []string{
-			"started, task ", "sentence 1 begins at ", `sentence 1 so far: "你好`, `sentence 1, 0s to 1.1`,
-			`"你好，世界。"`, "word 209ms to 359ms: \"你\"",
+			"started, task ", "sentence 1 begins at ", `sentence 1 so far: "你好`, `sentence 1, 0s to 1.9`,
+			`"你好，世界。"`, "word 209ms to 509ms: \"你好\"",
 			"sentence 2 begins", `sentence 2 so far: "Hello`, "sentence 3", "🎙", "completed", "closed",
 		}, recordedText},
 		{"transcriber", []string{"-speed", "20", "-file", "testdata/test1-8k.wav", "-repeat", "2"},
@@ -155,7 +155,7 @@ func TestEachProgramPrintsItsEventsWithoutAnAccount(t *testing.T) {
 			"started, task ", "sentence 0 begins", "audio: ", "sentence 0 ends", `"床"`, "completed", "closed",
 			"started, task ", "closed",
 		}, "床前明月光，疑是地上霜。"},
-		{"continuous", []string{"-speed", "-1", "-repeat", "2"}, []string{`0s to 1.1`, `"你好，世界。"`, `"🎙"`}, recordedText},
+		{"continuous", []string{"-speed", "-1", "-repeat", "2"}, []string{`0s to 1.9`, `"你好，世界。"`, `"🎙"`}, recordedText},
 	} {
 		t.Run(c.program+" "+strings.Join(c.args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -499,13 +499,13 @@ func TestContinuousLosesNoSentenceAndKeepsTheTime(t *testing.T) {
 	var connections atomic.Int32
 	server := nlstest.NewServer(nlstest.Options{Fault: func(*http.Request) *nlstest.Fault {
 		switch connections.Add(1) {
-		case 1: // after the first sentence, which ends at 1.1 s
+		case 1: // after the first sentence, which ends at 1.9 s
 			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 25}
 		case 2:
 			return &nlstest.Fault{
 				At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTooManyRequests, Only: true,
 			}
-		case 3: // which begins at 1.1 s, after the second sentence, which ends at 3.3 s
+		case 3: // which begins at 1.9 s, after the second sentence
 			return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.Reset, After: 28}
 		}
 		return nil

@@ -259,7 +259,7 @@ func TestNoClientHarmsAnother(t *testing.T) {
 			served := 0
 			honest.Go(func() {
 				for done := false; !done || served == 0; served++ {
-					if err := honestSession(t.Context(), s, fmt.Sprintf("第 %d 次。OK?", served)); err != nil {
+					if err := honestSession(t.Context(), s, fmt.Sprintf("第%s次。OK?", hanValue(served))); err != nil {
 						t.Errorf("session %d: %v", served, err)
 						return
 					}

@@ -366,18 +366,19 @@ func (c *conn) start(p *product, d *directive) *failure {
 		return nil
 	}
 	begin := func() {
-		c.state = working
-		if p.started != "" {
-			c.send(c.event(p.started, nil))
+		if f := t.begin(); f != nil {
+			c.fail(f)
+			return
 		}
 		if c.task != t || c.over {
 			return
 		}
+		c.state = working
 		c.lastPCM = time.Now()
 		c.lastData = c.lastPCM
 		c.arm()
-		if f := t.begin(); f != nil {
-			c.fail(f)
+		if p.started != "" {
+			c.send(c.event(p.started, nil))
 		}
 	}
 	if p.started == "" {

@@ -720,10 +720,10 @@ func TestEngineFailuresFailTheTask(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{fail: errEngine}}), row.space, "")
 				c.send(row.start, `{"text":"好"}`)
-				if c.read().Header.Name == "TaskFailed" {
-					t.Fatal("failed before it was answered")
+				if row.space == "SpeechSynthesizer" {
+					c.read() // what it had spoken before
 				}
-				c.wantFailed(row.status, row.text)
+				c.wantFailed(row.status, row.text) // ...Started waits for Recognize
 			})
 		})
 	}

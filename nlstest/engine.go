@@ -8,11 +8,13 @@ import (
 )
 
 // Engine turns audio into text and text into audio. Its methods are safe for
-// concurrent use.
+// concurrent use, and one that exits its goroutine, as t.FailNow does, drops the
+// connection.
 type Engine interface {
-	// Recognize starts to recognise one stream of 16-bit mono PCM. It ends with
-	// Finish, or when ctx does.
-	Recognize(ctx context.Context, sampleRate int) (Recognition, error)
+	// Recognize begins to recognise one stream of 16-bit mono PCM, and gives up
+	// when ctx ends, as the task does. ...Started is sent once it has returned; an
+	// error fails the task with 50000000.
+	Recognize(ctx context.Context, r RecognitionRequest) (Recognition, error)
 
 	// Synthesize speaks text, which is not empty, as 16-bit mono PCM. It calls
 	// emit for each piece, in order, and returns the first error of emit or of
@@ -26,6 +28,29 @@ type Engine interface {
 	Synthesize(ctx context.Context, text string, v Voice, emit func(pcm []byte, words []nls.Subtitle) error) error
 }
 
+// RecognitionRequest is what a recognition asks for. The server has checked it and
+// filled in the defaults of the service.
+type RecognitionRequest struct {
+	Namespace  string // SpeechRecognizer or SpeechTranscriber
+	AppKey     string
+	SampleRate int // hertz, 8000 or 16000
+
+	// Punctuation and Digits (enable_inverse_text_normalization) are for an Engine
+	// that is better at them than the server, which sees to both in any text.
+	Punctuation, Digits bool
+
+	// Semantic says that sentences end where their meaning does
+	// (enable_semantic_sentence_detection), which the server sees to as well.
+	Semantic bool
+
+	VocabularyID, CustomizationID string // hot words and model; may be empty
+
+	// MaxSilence is how much silence in the audio ends a sentence:
+	// max_sentence_silence of SpeechTranscriber, max_end_silence of SpeechRecognizer,
+	// 800 ms unless it was asked for.
+	MaxSilence time.Duration
+}
+
 // Voice is what a synthesis asks for. The server has checked it and filled in
 // the defaults of the service: zero values mean what they say.
 type Voice struct {
@@ -36,30 +61,33 @@ type Voice struct {
 	PitchRate  int // -500 to 500
 }
 
-// Recognition is one running recognition, used by one goroutine.
+// Recognition is one running recognition, used by one goroutine. What it returns
+// may share memory with it until the next call.
 type Recognition interface {
 	// Write takes audio, cut anywhere, and returns what changed, oldest first.
 	Write(pcm []byte) ([]Hypothesis, error)
 
-	// Finish returns the rest. The Recognition is then used up.
+	// Finish returns the rest, at the end of the audio. Only Close follows.
 	Finish() ([]Hypothesis, error)
+
+	// Close releases what the Recognition holds. It is the last call, once for each
+	// Recognition, and may come at any time, without Finish when the connection was lost.
+	Close() error
 }
 
 // Hypothesis is the state of one sentence. The first one of a sentence says that
 // it has begun and may have no Text; the one that is Final says that it has
 // ended. There is one sentence at a time.
 type Hypothesis struct {
-	Text       string
-	Begin, End time.Duration // from the start of the stream; so far, if not Final
+	Text       string        // with punctuation; numbers in words or digits
+	Begin, End time.Duration // of the speech, from the start of the stream; so far, if not Final
 	Final      bool
-	Confidence float64 // 0 to 1
-	Words      []nls.Word
+	Confidence float64    // 0 to 1
+	Words      []nls.Word // each character, white space too, or whole words
 }
 
-// sentenceSilencer is a Recognition that can be told how much silence ends a
-// sentence: max_sentence_silence of SpeechTranscriber, which ControlTranscriber
-// changes, and max_end_silence of SpeechRecognizer. Both are measured on the
-// audio, and are 800 ms unless told (protocol §4.2). It is called between Writes.
-type sentenceSilencer interface {
-	SetMaxSentenceSilence(d time.Duration)
+// SilenceSetter is a Recognition that can be told how much silence ends a sentence
+// from now on, as ControlTranscriber does. It is called between Writes.
+type SilenceSetter interface {
+	SetMaxSilence(d time.Duration)
 }

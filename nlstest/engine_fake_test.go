@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -28,11 +29,13 @@ type fakeRecognition struct {
 	index      int
 }
 
-func (e fakeEngine) Recognize(_ context.Context, rate int) (Recognition, error) {
-	return &fakeRecognition{rate: rate, silence: rate * 8 / 10}, e.fail
+func (e fakeEngine) Recognize(_ context.Context, q RecognitionRequest) (Recognition, error) {
+	r := &fakeRecognition{rate: q.SampleRate}
+	r.SetMaxSilence(q.MaxSilence)
+	return r, e.fail
 }
 
-func (r *fakeRecognition) SetMaxSentenceSilence(d time.Duration) {
+func (r *fakeRecognition) SetMaxSilence(d time.Duration) {
 	r.silence = int(d.Seconds() * float64(r.rate))
 }
 
@@ -46,7 +49,7 @@ func (r *fakeRecognition) hypothesis(final bool) Hypothesis {
 		Words: []nls.Word{{Text: "w", Start: r.time(r.begin), End: r.time(r.end)}},
 	}
 	if final {
-		h.Text, h.Confidence = fmt.Sprintf("Sentence %d.", r.index), 1
+		h.Text, h.Confidence = fmt.Sprintf("Sentence%d.", r.index), 1
 	}
 	return h
 }
@@ -80,6 +83,8 @@ func (r *fakeRecognition) Finish() ([]Hypothesis, error) {
 	r.open = false
 	return []Hypothesis{r.hypothesis(true)}, nil
 }
+
+func (r *fakeRecognition) Close() error { return nil }
 
 func (e fakeEngine) Synthesize(ctx context.Context, text string, v Voice, emit func([]byte, []nls.Subtitle) error) error {
 	if e.said != nil {
@@ -119,14 +124,15 @@ func silence(d time.Duration, rate int) []byte {
 // wordyEngine hears a sentence of more words than fit into a frame.
 type wordyEngine struct{ fakeEngine }
 
-func (wordyEngine) Recognize(context.Context, int) (Recognition, error) {
+func (wordyEngine) Recognize(context.Context, RecognitionRequest) (Recognition, error) {
 	return wordyRecognition{}, nil
 }
 
 type wordyRecognition struct{}
 
 func (wordyRecognition) Write([]byte) ([]Hypothesis, error) { return nil, nil }
+func (wordyRecognition) Close() error                       { return nil }
 func (wordyRecognition) Finish() ([]Hypothesis, error) {
-	words := make([]nls.Word, 2000)
+	words := slices.Repeat([]nls.Word{{Text: "word"}}, 2000)
 	return []Hypothesis{{Text: "longer", Words: words}, {Text: "long", Final: true, Words: words}}, nil
 }

@@ -1,6 +1,7 @@
 package nlstest
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -19,24 +20,30 @@ import (
 //
 // It speaks in audible tones between 450 and 3200 Hz that carry the text, about
 // 150 ms a character. Volume, speech rate and pitch rate change the audio, the
-// name of the voice does not. Text of more than 200 UTF-16 code units without
-// the end of a sentence in it is cut into several sentences.
+// name of the voice does not. Between sentences there are 300 ms of silence, at normal speed.
 //
 // It reads the tones back at any of the service's sample rates: exactly, or with
-// U+FFFD in the place of what was damaged and a Confidence below 1. Partial
-// results grow by one character, and each character is a Word. In any other
-// audio it finds where there is sound, and says so in a text such as
-// "[speech 1.48s]", with a Confidence of 0.
+// U+FFFD in the place of what was damaged and a Confidence below 1. A sentence
+// ends with the silence behind it, as long as RecognitionRequest.MaxSilence, or
+// with the first pause after a minute. Its Text grows by one character, and each
+// character is a Word. In any other audio it finds where there is sound, and says
+// so in a text such as "[speech 1.48s]", with a Confidence of 0.
 func Loopback() Engine { return loopback{} }
+
+// maxSentenceTime is the longest sentence: one that is longer ends with the next
+// pause, however short.
+const maxSentenceTime = 60 * time.Second
 
 type loopback struct{}
 
-func (loopback) Recognize(ctx context.Context, sampleRate int) (Recognition, error) {
-	d, err := modem.NewDecoder(sampleRate)
+func (loopback) Recognize(ctx context.Context, q RecognitionRequest) (Recognition, error) {
+	d, err := modem.NewDecoder(q.SampleRate)
 	if err != nil {
 		return nil, fmt.Errorf("nlstest: %w", err)
 	}
-	return &loopbackRecognition{ctx: ctx, rate: sampleRate, modem: d, vad: vad.New(sampleRate)}, nil
+	r := &loopbackRecognition{ctx: ctx, rate: q.SampleRate, modem: d, vad: vad.New(q.SampleRate)}
+	r.SetMaxSilence(cmp.Or(q.MaxSilence, vad.DefaultSilence))
+	return r, nil
 }
 
 // loopbackRecognition passes all audio through the modem, and what is none of
@@ -51,14 +58,23 @@ type loopbackRecognition struct {
 	last  time.Duration
 	out   []Hypothesis
 
-	// The sentence that the modem is in.
+	// The sentence of tones: one or more of the modem's, with less than silence
+	// between them.
+	silence    time.Duration
+	open       bool  // it goes on
+	ended      int64 // samples; where the last of them ended, 0 while one goes on
 	begin      time.Duration
 	text       strings.Builder
 	words      []nls.Word
 	unreadable int // characters
 }
 
-func (r *loopbackRecognition) SetMaxSentenceSilence(d time.Duration) { r.vad.SetSilence(d) }
+func (r *loopbackRecognition) SetMaxSilence(d time.Duration) {
+	r.silence = d
+	r.vad.SetSilence(d)
+}
+
+func (r *loopbackRecognition) Close() error { return nil }
 
 func (r *loopbackRecognition) Write(pcm []byte) ([]Hypothesis, error) {
 	if err := r.ctx.Err(); err != nil {
@@ -75,6 +91,7 @@ func (r *loopbackRecognition) Finish() ([]Hypothesis, error) {
 	}
 	r.out = nil
 	r.modem.Finish(r.tones)
+	r.endTones()
 	r.vad.Finish(r.sound)
 	return r.out, nil
 }
@@ -92,8 +109,18 @@ func (r *loopbackRecognition) tones(e modem.Event) {
 		}
 		r.vad.Write(e.Samples, r.sound)
 		r.heard = e.End
+		if r.time(e.End-r.ended) >= r.silence {
+			r.endTones()
+		}
 	case modem.SentenceBegin:
 		r.vad.Finish(r.sound)
+		if r.time(e.Begin-r.ended) >= r.silence || r.time(e.Begin)-r.begin >= maxSentenceTime {
+			r.endTones()
+		}
+		if r.open {
+			break
+		}
+		r.open = true
 		r.begin = max(r.last, r.time(e.Begin))
 		r.text.Reset()
 		r.words, r.unreadable = nil, 0
@@ -106,11 +133,20 @@ func (r *loopbackRecognition) tones(e modem.Event) {
 		}
 		r.out = append(r.out, r.hypothesis(e.End))
 	case modem.SentenceEnd:
-		h := r.hypothesis(e.End)
-		h.Final = true
-		r.last = h.End
-		r.out = append(r.out, h)
+		r.ended = e.End
 	}
+}
+
+// endTones ends the sentence of tones, if there is one.
+func (r *loopbackRecognition) endTones() {
+	if !r.open {
+		return
+	}
+	r.open = false
+	h := r.hypothesis(r.ended)
+	h.Final = true
+	r.last = h.End
+	r.out = append(r.out, h)
 }
 
 // hypothesis is the sentence of the modem so far. Texts and words of several of
@@ -130,6 +166,7 @@ func (r *loopbackRecognition) hypothesis(end int64) Hypothesis {
 func (r *loopbackRecognition) sound(e vad.Event) {
 	switch e.Kind {
 	case vad.Begin:
+		r.endTones()
 		r.out = append(r.out, Hypothesis{Begin: e.Begin, End: e.Begin})
 	case vad.End:
 		r.last = e.End

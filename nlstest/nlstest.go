@@ -14,9 +14,24 @@
 // said. [Script] answers any audio with given sentences, for tests of code that
 // needs known words. Set Options.Engine to plug in a real engine.
 //
-// Without enable_punctuation_prediction what any Engine hears comes without
-// punctuation, as from the service; Words have none in any case. An Engine writes
-// punctuation always.
+// # Text
+//
+// What any Engine hears is written as the service writes it. Without
+// enable_punctuation_prediction there is no punctuation; Words never have any, and
+// are words: Han by a small built-in list, other scripts by their spaces. Partial results
+// are taken back now and then, see Options.PlainPartials.
+//
+// Without enable_inverse_text_normalization numbers are words, with it digits. Known
+// are, in Mandarin, whole numbers below 10^12 (三百二十五, 三万), decimals
+// (三点一四), percentages (百分之二十), years digit by digit, dates and times (11月26日,
+// 9点), and longer numbers digit by digit, as of telephones; in English whole
+// numbers to millions, decimals and percentages. From digits, also 9:30 and 1,250. A
+// number is Mandarin where there is Han text around it. What is beside a letter, as in
+// MP3, stays, and so do single numerals that may be part of a word (一个, one).
+//
+// A sentence ends with max_sentence_silence of silence in the audio, and
+// SentenceEnd.time includes it; with enable_semantic_sentence_detection with its
+// mark (。！？ and the like), and stash_result has what was heard after it.
 //
 // # Where it differs from the service
 //
@@ -84,6 +99,12 @@ type Options struct {
 	ReplyDelay time.Duration
 
 	Engine Engine // nil means Loopback
+
+	// PlainPartials gives partial results as the Engine makes them. Without it they
+	// are taken back now and then, as the service's are: a last character changes, a
+	// mark moves, the final text is shorter than the last partial one. It depends on
+	// their length alone.
+	PlainPartials bool
 
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a

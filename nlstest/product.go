@@ -28,7 +28,7 @@ type product struct {
 // task is what a product does between Start and Completed. Its methods run on
 // the goroutine of the connection.
 type task interface {
-	begin() *failure               // the client has its answer to Start
+	begin() *failure               // ...Started is sent next
 	audio(data []byte) *failure    // a binary message has come
 	control(d *directive) *failure // a directive that is neither Start nor Stop has come
 	stop() *failure                // Stop has come: send what is left, then conn.complete

@@ -1,12 +1,9 @@
 package nlstest
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/nlsgo/nls"
 )
 
 // punctuationMarks are the marks that punctuation prediction puts into a text:
@@ -48,24 +45,4 @@ func unpunctuated(text string) string {
 // spaced reports whether r is of a script that writes spaces between words.
 func spaced(r rune) bool {
 	return unicode.IsDigit(r) || unicode.IsLetter(r) && !unicode.Is(unicode.Han, r)
-}
-
-// unpunctuatedWords are words without punctuation marks and without those that
-// are nothing else. The service's words never have any, whatever was asked for
-// (protocol §16.1).
-func unpunctuatedWords(words []nls.Word) []nls.Word {
-	marked := func(w nls.Word) bool { return strings.ContainsAny(w.Text, punctuationMarks) }
-	if !slices.ContainsFunc(words, marked) {
-		return words
-	}
-	kept := make([]nls.Word, 0, len(words)) // the engine's own may be shared
-	for _, w := range words {
-		if w.Text != "" {
-			if w.Text = unpunctuated(w.Text); w.Text == "" {
-				continue
-			}
-		}
-		kept = append(kept, w)
-	}
-	return kept
 }

@@ -3,6 +3,7 @@ package nlstest
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -32,14 +33,14 @@ const (
 // listener is what the two recognition products have in common: audio goes in,
 // hypotheses come out.
 type listener struct {
-	c            *conn
-	format       string
-	rate         int
-	intermediate bool
-	punctuation  bool // enable_punctuation_prediction
-	silence      int  // ms that end a sentence
+	c       *conn
+	format  string
+	rate    int
+	silence int // ms that end a sentence
+	request RecognitionRequest
+	writing
 
-	engine  Recognition
+	engine  Recognition // nil before begin
 	cancel  context.CancelFunc
 	wav     wav.Reader
 	odd     []byte // half a sample, waiting for the other half
@@ -52,10 +53,18 @@ func newListener(c *conn, p *params) *listener {
 	l := &listener{c: c, silence: defaultSilence}
 	l.rate = p.int("sample_rate", nls.DefaultSampleRate, math.MinInt, math.MaxInt)
 	l.format = p.str("format", string(nls.FormatPCM))
-	l.intermediate = p.bool("enable_intermediate_result")
-	l.punctuation = p.bool("enable_punctuation_prediction")
-	p.check(func() any { return new(bool) }, "enable_inverse_text_normalization", "disfluency")
-	p.check(func() any { return new(string) }, "customization_id", "vocabulary_id")
+	l.writing = writing{
+		punctuation: p.bool("enable_punctuation_prediction"),
+		digits:      p.bool("enable_inverse_text_normalization"),
+		partials:    p.bool("enable_intermediate_result"),
+		plain:       c.server.opts.PlainPartials,
+	}
+	l.request = RecognitionRequest{
+		Namespace: p.d.namespace, AppKey: p.d.appKey, SampleRate: l.rate,
+		Punctuation: l.punctuation, Digits: l.digits,
+		VocabularyID: p.str("vocabulary_id", ""), CustomizationID: p.str("customization_id", ""),
+	}
+	p.check(func() any { return new(bool) }, "disfluency")
 	p.check(func() any { return new(object) }, "special_word_filter")
 	var noise float64
 	if p.read("speech_noise_threshold", &noise) && (noise < -1 || noise > 1) {
@@ -73,25 +82,23 @@ func newListener(c *conn, p *params) *listener {
 func (l *listener) begin() *failure {
 	ctx, cancel := context.WithCancel(l.c.ctx)
 	l.cancel = cancel
-	r, err := l.c.server.opts.Engine.Recognize(ctx, l.rate)
+	l.request.MaxSilence = l.maxSilence()
+	r, err := l.c.server.opts.Engine.Recognize(ctx, l.request)
 	if err != nil {
 		return errServer
 	}
 	l.engine = r
-	l.setSilence(l.silence)
 	return nil
 }
 
-// setSilence says how many milliseconds of silence end a sentence.
-func (l *listener) setSilence(ms int) {
-	if s, ok := l.engine.(sentenceSilencer); ok {
-		s.SetMaxSentenceSilence(time.Duration(ms) * time.Millisecond)
-	}
-}
+func (l *listener) maxSilence() time.Duration { return time.Duration(l.silence) * time.Millisecond }
 
 func (l *listener) end() {
 	if l.cancel != nil {
 		l.cancel()
+	}
+	if l.engine != nil {
+		l.engine.Close()
 	}
 }
 
@@ -127,31 +134,29 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 	return data[:n], nil
 }
 
+// pieces cuts samples into what is heard at once, whatever the client has sent at
+// once.
+func (l *listener) pieces(pcm []byte) iter.Seq[[]byte] {
+	return slices.Chunk(pcm, int(voiceStep.Seconds()*float64(l.rate))*2)
+}
+
 // write gives samples to the engine.
-func (l *listener) write(pcm []byte) ([]Hypothesis, *failure) {
-	if len(pcm) == 0 {
-		return nil, nil
-	}
+func (l *listener) write(pcm []byte) ([]draft, *failure) {
 	l.samples += len(pcm) / 2
-	return l.heard(l.engine.Write(pcm))
-}
-
-// finish returns what the engine still has.
-func (l *listener) finish() ([]Hypothesis, *failure) {
-	return l.heard(l.engine.Finish())
-}
-
-// heard writes what the engine has heard as the client has asked for it.
-func (l *listener) heard(hs []Hypothesis, err error) ([]Hypothesis, *failure) {
+	hs, err := l.engine.Write(pcm)
 	if err != nil {
 		return nil, errServer
 	}
-	for i := range hs {
-		if h := &hs[i]; !l.punctuation {
-			h.Text = unpunctuated(h.Text)
-		}
+	return l.written(hs, false), nil
+}
+
+// finish returns what the engine still has.
+func (l *listener) finish() ([]draft, *failure) {
+	hs, err := l.engine.Finish()
+	if err != nil {
+		return nil, errServer
 	}
-	return hs, nil
+	return l.written(hs, true), nil
 }
 
 // transcriber is a task of SpeechTranscriber.
@@ -169,7 +174,11 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 	t := &transcriber{listener: newListener(c, p)}
 	t.words = p.bool("enable_words")
 	t.silence = p.int("max_sentence_silence", defaultSilence, minSilence, maxSilence)
-	p.check(func() any { return new(bool) }, "enable_semantic_sentence_detection", "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
+	if p.bool("enable_semantic_sentence_detection") && t.partials { // which it needs (protocol §4.2)
+		t.cutter = new(cutter)
+		t.request.Semantic = true
+	}
+	p.check(func() any { return new(bool) }, "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
 	return t, p.failed
 }
 
@@ -178,9 +187,13 @@ func (t *transcriber) audio(data []byte) *failure {
 	if f != nil {
 		return f
 	}
-	hs, f := t.write(pcm)
-	t.report(hs)
-	return f
+	for piece := range t.pieces(pcm) {
+		drafts, f := t.write(piece)
+		if f != nil || !t.report(drafts) {
+			return f
+		}
+	}
+	return nil
 }
 
 // control takes the parameters that may change while a task runs.
@@ -190,17 +203,19 @@ func (t *transcriber) control(d *directive) *failure {
 	p.check(func() any { return new(string) }, "vocabulary_id")
 	if p.failed == nil && silence != t.silence {
 		t.silence = silence
-		t.setSilence(silence)
+		if s, ok := t.engine.(SilenceSetter); ok {
+			s.SetMaxSilence(t.maxSilence())
+		}
 	}
 	return p.failed
 }
 
 func (t *transcriber) stop() *failure {
-	hs, f := t.finish()
+	drafts, f := t.finish()
 	if f != nil {
 		return f
 	}
-	if t.report(hs) {
+	if t.report(drafts) {
 		t.c.complete()
 	}
 	return nil
@@ -208,10 +223,19 @@ func (t *transcriber) stop() *failure {
 
 func (t *transcriber) completed() any { return nil }
 
-// report sends the events of hypotheses. It reports false if the task has ended
-// over it.
-func (t *transcriber) report(hs []Hypothesis) bool {
-	for _, h := range hs {
+// closed is where the service had got to when it closed a sentence: the silence
+// behind it included, unless it was its meaning that ended it (protocol §16.1).
+func (t *transcriber) closed(d draft) time.Duration {
+	if d.rest != "" {
+		return d.End
+	}
+	return max(d.End, min(t.position(), d.End+t.maxSilence()))
+}
+
+// report sends the events of drafts. It reports false if the task has ended over
+// it.
+func (t *transcriber) report(drafts []draft) bool {
+	for _, h := range drafts {
 		if !t.open {
 			t.open = true
 			t.index++
@@ -221,14 +245,21 @@ func (t *transcriber) report(hs []Hypothesis) bool {
 		switch {
 		case h.Final:
 			t.open = false
-			end := h.End.Milliseconds()
+			end := t.closed(h).Milliseconds()
+			current := end
+			if h.rest != "" {
+				current = t.position().Milliseconds()
+			}
 			t.event("SentenceEnd", sentenceEnd{
 				Index: t.index, BeginTime: t.since.Milliseconds(), Time: end,
 				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
 				SentenceID: wire.NewID(),
-				Stash:      stash{SentenceID: t.index + 1, BeginTime: end, CurrentTime: end, Words: []wordRow{}},
+				Stash: stash{
+					SentenceID: t.index + 1, BeginTime: end, Text: h.rest, UnfixedText: h.rest,
+					CurrentTime: current, Words: []wordRow{},
+				},
 			})
-		case t.intermediate && h.Text != "":
+		case t.partials && h.Text != "":
 			t.event("TranscriptionResultChanged", resultChanged{
 				Index: t.index, Time: t.position().Milliseconds(),
 				Result: h.Text, Confidence: double(h.Confidence), Words: t.rows(h.Words),
@@ -252,7 +283,7 @@ func (t *transcriber) rows(words []nls.Word) []wordRow {
 	if !t.words {
 		return []wordRow{}
 	}
-	words = unpunctuatedWords(words)
+	words = wordsOf(words, t.digits)
 	rows := make([]wordRow, len(words))
 	for i, w := range words {
 		rows[i] = wordRow{w.Text, w.Start.Milliseconds(), w.End.Milliseconds()}
@@ -287,19 +318,15 @@ func (r *recognizer) audio(data []byte) *failure {
 	if f != nil {
 		return f
 	}
-	step := max(len(pcm), 2)
-	if r.detect {
-		step = int(voiceStep.Seconds()*float64(r.rate)) * 2
-	}
-	for piece := range slices.Chunk(pcm, step) {
-		hs, f := r.write(piece)
+	for piece := range r.pieces(pcm) {
+		drafts, f := r.write(piece)
 		if f != nil {
 			return f
 		}
 		if r.position() > maxSpeech {
 			return errSpeechTooLong
 		}
-		if !r.report(hs) {
+		if !r.report(drafts) {
 			return nil
 		}
 		if !r.detect || r.open {
@@ -324,11 +351,11 @@ func (r *recognizer) stop() *failure {
 	if !r.got {
 		return errNoAudio
 	}
-	hs, f := r.finish()
+	drafts, f := r.finish()
 	if f != nil {
 		return f
 	}
-	if r.report(hs) {
+	if r.report(drafts) {
 		r.c.complete()
 	}
 	return nil
@@ -341,10 +368,10 @@ func (r *recognizer) result() recognitionResult {
 	return recognitionResult{r.said.String() + r.current, r.position().Milliseconds()}
 }
 
-// report takes in hypotheses and sends what has changed. It reports false if the
-// task has ended over it.
-func (r *recognizer) report(hs []Hypothesis) bool {
-	for _, h := range hs {
+// report takes in drafts and sends what has changed. It reports false if the task
+// has ended over it.
+func (r *recognizer) report(drafts []draft) bool {
+	for _, h := range drafts {
 		before := r.result().Result
 		if r.open = !h.Final; r.open {
 			r.current = h.Text
@@ -353,7 +380,7 @@ func (r *recognizer) report(hs []Hypothesis) bool {
 			r.current = ""
 			r.until = h.End
 		}
-		if now := r.result(); r.intermediate && now.Result != before && r.runs() {
+		if now := r.result(); r.partials && now.Result != before && r.runs() {
 			r.c.send(r.c.event("RecognitionResultChanged", now))
 		}
 	}

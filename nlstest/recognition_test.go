@@ -63,9 +63,9 @@ func TestTranscriptionEventsByteForByte(t *testing.T) {
 			header("SentenceBegin") + `,"payload":{"index":1,"time":80}}`,
 			header("TranscriptionResultChanged") + `,"payload":{"index":1,"time":200,"result":"S1:1","confidence":0.5,` +
 				fmt.Sprintf(words, 180) + `,"status":0,"fixed_result":"","unfixed_result":""}}`,
-			header("SentenceEnd") + `,"payload":{"index":1,"time":200,"result":"Sentence 1.","confidence":1.0,` +
+			header("SentenceEnd") + `,"payload":{"index":1,"time":1000,"result":"Sentence1.","confidence":1.0,` +
 				fmt.Sprintf(words, 200) + `,"status":0,"gender":"","begin_time":80,"fixed_result":"","unfixed_result":"",` +
-				`"stash_result":{"sentenceId":2,"beginTime":200,"text":"","fixedText":"","unfixedText":"","currentTime":200,"words":[]},` +
+				`"stash_result":{"sentenceId":2,"beginTime":1000,"text":"","fixedText":"","unfixedText":"","currentTime":1000,"words":[]},` +
 				`"audio_extra_info":"","sentence_id":"#","gender_score":0.0}}`,
 			header("TranscriptionCompleted") + `}`,
 		}
@@ -174,7 +174,7 @@ func TestControlChangesMaxSentenceSilence(t *testing.T) {
 			c.send(name, `{"max_sentence_silence":300}`)
 			c.say(slices.Concat(sound(100*time.Millisecond, 16000), silence(time.Second, 16000)))
 			c.want("SentenceBegin")
-			if got := events([]reply{c.want("SentenceEnd")}); !strings.Contains(got, `"time":1200,`) {
+			if got := events([]reply{c.want("SentenceEnd")}); !strings.Contains(got, `"time":1500,`) {
 				t.Errorf("%s: got %s", name, got)
 			}
 		}
@@ -226,17 +226,17 @@ func TestRecognition(t *testing.T) {
 	}{
 		{"two sentences are one text", `{"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
-			`RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
+			`RecognitionCompleted,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}`},
 		{"each change is the whole text", `{"enable_intermediate_result":true,"enable_punctuation_prediction":true}`,
 			slices.Concat(sound(100*ms, 16000), silence(time.Second, 16000), sound(100*ms, 16000)),
 			`RecognitionResultChanged,"payload":{"result":"S1:1","duration":100}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.","duration":900}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.S2:1","duration":1200}}
-RecognitionResultChanged,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}
-RecognitionCompleted,"payload":{"result":"Sentence 1.Sentence 2.","duration":1200}}`},
+RecognitionResultChanged,"payload":{"result":"Sentence1.","duration":900}}
+RecognitionResultChanged,"payload":{"result":"Sentence1.S2:1","duration":1200}}
+RecognitionResultChanged,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}
+RecognitionCompleted,"payload":{"result":"Sentence1.Sentence2.","duration":1200}}`},
 		{"silence", `{}`, silence(time.Second, 16000), `RecognitionCompleted,"payload":{"result":"","duration":1000}}`},
 		{"60 seconds", `{}`, slices.Concat(sound(100*ms, 16000), silence(59900*ms, 16000)),
-			`RecognitionCompleted,"payload":{"result":"Sentence 1","duration":60000}}`},
+			`RecognitionCompleted,"payload":{"result":"Sentence1","duration":60000}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestVoiceDetectionCompletesByItself(t *testing.T) {
 				for message := range slices.Chunk(row.audio, row.messages) {
 					c.binary(message)
 				}
-				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence 1\",\"duration\":%d}}\n", row.duration)
+				want := fmt.Sprintf("RecognitionCompleted,\"payload\":{\"result\":\"Sentence1\",\"duration\":%d}}\n", row.duration)
 				if got := events(c.until("RecognitionCompleted")); got != want {
 					t.Errorf("got  %swant %s", got, want)
 				}

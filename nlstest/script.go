@@ -31,11 +31,15 @@ type script struct {
 	sentences [][]rune
 }
 
-func (s script) Recognize(ctx context.Context, sampleRate int) (Recognition, error) {
-	if sampleRate <= 0 {
-		return nil, fmt.Errorf("nlstest: sample rate %d", sampleRate)
+func (s script) Recognize(ctx context.Context, q RecognitionRequest) (Recognition, error) {
+	if q.SampleRate <= 0 {
+		return nil, fmt.Errorf("nlstest: sample rate %d", q.SampleRate)
 	}
-	return &scriptRecognition{ctx: ctx, sentences: s.sentences, vad: vad.New(sampleRate)}, nil
+	r := &scriptRecognition{ctx: ctx, sentences: s.sentences, vad: vad.New(q.SampleRate)}
+	if q.MaxSilence > 0 {
+		r.SetMaxSilence(q.MaxSilence)
+	}
+	return r, nil
 }
 
 type scriptRecognition struct {
@@ -49,7 +53,7 @@ type scriptRecognition struct {
 	shown int // characters of the sentence that goes on
 }
 
-func (r *scriptRecognition) SetMaxSentenceSilence(d time.Duration) { r.vad.SetSilence(d) }
+func (r *scriptRecognition) SetMaxSilence(d time.Duration) { r.vad.SetSilence(d) }
 
 func (r *scriptRecognition) Write(pcm []byte) ([]Hypothesis, error) {
 	if err := r.ctx.Err(); err != nil {
@@ -68,6 +72,8 @@ func (r *scriptRecognition) Finish() ([]Hypothesis, error) {
 	r.vad.Finish(r.sound)
 	return r.out, nil
 }
+
+func (r *scriptRecognition) Close() error { return nil }
 
 func (r *scriptRecognition) sound(e vad.Event) {
 	if len(r.sentences) == 0 {

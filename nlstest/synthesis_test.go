@@ -359,7 +359,7 @@ func TestLoopbackSpeaksThroughTheGatewayAndIsUnderstood(t *testing.T) {
 			audio := audioOf(c.until("SynthesisCompleted"))
 
 			c = dial(t, s, "SpeechRecognizer", "")
-			c.send("StartRecognition", `{"format":"wav","enable_punctuation_prediction":true}`)
+			c.send("StartRecognition", `{"format":"wav","enable_punctuation_prediction":true,"enable_inverse_text_normalization":true}`)
 			c.want("RecognitionStarted")
 			c.say(audio)
 			c.send("StopRecognition", "")

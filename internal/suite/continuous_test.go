@@ -75,12 +75,13 @@ func countedText(value, samples int) string { return fmt.Sprintf("%d of %d sampl
 // countingEngine hears such audio.
 type countingEngine struct{ nlstest.Engine }
 
-func (countingEngine) Recognize(context.Context, int) (nlstest.Recognition, error) {
-	return &counting{}, nil
+func (countingEngine) Recognize(_ context.Context, q nlstest.RecognitionRequest) (nlstest.Recognition, error) {
+	return &counting{silence: int(q.MaxSilence * sampleRate16k / time.Second)}, nil
 }
 
-// counting is one recognition. A sentence ends after 200 ms of silence.
+// counting is one recognition.
 type counting struct {
+	silence        int // samples that end a sentence
 	at, begin, end int // samples
 	value, n       int
 	odd            []byte
@@ -103,7 +104,7 @@ func (c *counting) Write(pcm []byte) (hs []nlstest.Hypothesis, err error) {
 	pcm = append(c.odd, pcm...)
 	for ; len(pcm) >= 2; pcm = pcm[2:] {
 		v := int(binary.LittleEndian.Uint16(pcm))
-		if c.value != 0 && (v != 0 && v != c.value || v == 0 && c.at-c.end >= sampleRate16k/5) {
+		if c.value != 0 && (v != 0 && v != c.value || v == 0 && c.at-c.end >= c.silence) {
 			hs = append(hs, c.final())
 		}
 		if v != 0 {
@@ -129,12 +130,14 @@ func (c *counting) Finish() ([]nlstest.Hypothesis, error) {
 	return []nlstest.Hypothesis{c.final()}, nil
 }
 
+func (c *counting) Close() error { return nil }
+
 // lateEngine hears it a second later, as services do: when the end of a sentence is
 // told the next has begun.
 type lateEngine struct{ countingEngine }
 
-func (lateEngine) Recognize(context.Context, int) (nlstest.Recognition, error) {
-	return &late{}, nil
+func (lateEngine) Recognize(_ context.Context, q nlstest.RecognitionRequest) (nlstest.Recognition, error) {
+	return &late{counting: counting{silence: int(q.MaxSilence * sampleRate16k / time.Second)}}, nil
 }
 
 type late struct {
@@ -296,6 +299,7 @@ func play(ct *nls.ContinuousTranscriber, pcm []byte, speed float64) error {
 
 var continuousParams = nls.TranscriptionParams{
 	EnableIntermediateResult: true, EnableWords: true, EnablePunctuationPrediction: true,
+	EnableInverseTextNormalization: true, MaxSentenceSilence: 200 * time.Millisecond,
 	PingInterval: 4 * time.Second, PingTimeout: 2 * time.Second,
 }
 
@@ -513,7 +517,7 @@ func TestHoursOfSpeech(t *testing.T) {
 				peak = max(peak, heapInUse())
 			}
 		}}, nls.ContinuousOptions{})
-		if err := ct.Start(t.Context(), nls.TranscriptionParams{EnableWords: true, EnablePunctuationPrediction: true}); err != nil {
+		if err := ct.Start(t.Context(), continuousParams); err != nil {
 			t.Fatal(err)
 		}
 		before := heapInUse()
@@ -1051,11 +1055,13 @@ func TestWhatAContinuousTranscriberRefuses(t *testing.T) {
 }
 
 func TestTranscribeContinuouslyYieldsWhatTranscribeDoes(t *testing.T) {
+	finals := continuousParams
+	finals.EnableIntermediateResult = false
 	inContinuous(t, nlstest.Options{Fault: faultOnce("reset@during-audio,after=40")}, func(t *testing.T, server *nlstest.Server) {
 		speech := newCounted(rand.New(rand.NewPCG(6, 6)), 8)
 		client := clientOf(t, server)
 		var got []string
-		for s, err := range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+		for s, err := range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), finals, nls.PumpOptions{}, nls.ContinuousOptions{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -1066,7 +1072,7 @@ func TestTranscribeContinuouslyYieldsWhatTranscribeDoes(t *testing.T) {
 				t.Fatalf("heard %q", got)
 			}
 		}
-		for range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+		for range client.TranscribeContinuously(t.Context(), bytes.NewReader(speech.pcm), finals, nls.PumpOptions{}, nls.ContinuousOptions{}) {
 			break
 		}
 	})

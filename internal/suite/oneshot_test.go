@@ -57,7 +57,7 @@ func TestTranscribeYieldsEverySentenceToASlowLoopBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for s, err := range client.Transcribe(t.Context(), &audio, nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{Speed: -1}) {
+		for s, err := range client.Transcribe(t.Context(), &audio, nls.TranscriptionParams{EnablePunctuationPrediction: true, MaxSentenceSilence: 200 * time.Millisecond}, nls.PumpOptions{Speed: -1}) {
 			if err != nil || s.Text != spoken {
 				t.Fatalf("sentence %d: %v, %v", n, s, err)
 			}
@@ -82,13 +82,13 @@ func TestTranscribeEndsWithTheLoop(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				boom := errors.New("boom")
-				src := io.MultiReader(bytes.NewReader(spokenAudio()), iotest.ErrReader(boom))
+				src := io.MultiReader(bytes.NewReader(spokenAudio()), bytes.NewReader(make([]byte, 16000)), iotest.ErrReader(boom))
 				if how != "source" {
 					src = io.MultiReader(bytes.NewReader(spokenAudio()), bytes.NewReader(make([]byte, 1<<20)))
 				}
 				var last error
 				rounds := 0
-				for _, err := range client.Transcribe(ctx, src, nls.TranscriptionParams{}, nls.PumpOptions{}) {
+				for _, err := range client.Transcribe(ctx, src, nls.TranscriptionParams{MaxSentenceSilence: 200 * time.Millisecond}, nls.PumpOptions{}) {
 					rounds++
 					last = err
 					if how == "break" {
@@ -326,7 +326,7 @@ func TestWhatIsWrongFromTheStartCostsNoSession(t *testing.T) {
 
 func TestTranscribeYieldsPartialResultsThatWereAskedFor(t *testing.T) {
 	const text = "你好，世界。再见，世界。"
-	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+	inBubble(t, nlstest.Options{PlainPartials: true}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		var audio bytes.Buffer
 		if err := client.Synthesize(t.Context(), &audio, nls.SynthesisParams{Text: text}); err != nil {
@@ -335,7 +335,7 @@ func TestTranscribeYieldsPartialResultsThatWereAskedFor(t *testing.T) {
 		for _, partial := range []bool{false, true} {
 			var final strings.Builder
 			last, partials := "", map[int]int{}
-			p := nls.TranscriptionParams{EnableIntermediateResult: partial, EnablePunctuationPrediction: true}
+			p := nls.TranscriptionParams{EnableIntermediateResult: partial, EnablePunctuationPrediction: true, MaxSentenceSilence: 200 * time.Millisecond}
 			if !partial { // also when they come
 				p.Extra = map[string]any{"enable_intermediate_result": true}
 			}
@@ -399,7 +399,7 @@ func TestTranscribeDoesNotWarnAboutASlowLoopBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			p := nls.TranscriptionParams{EnableIntermediateResult: true, EnablePunctuationPrediction: true}
+			p := nls.TranscriptionParams{EnableIntermediateResult: true, MaxSentenceSilence: 200 * time.Millisecond}
 			for s, err := range client.Transcribe(t.Context(), &audio, p, nls.PumpOptions{Speed: -1}) {
 				if err != nil {
 					t.Fatal(err)
@@ -444,7 +444,7 @@ func TestWhatWaitsForTheLoopWhenTheSessionEnds(t *testing.T) {
 					defer cancel()
 				}
 				n, last := 0, error(nil)
-				for s, err := range client.Transcribe(ctx, bytes.NewReader(audio), nls.TranscriptionParams{}, nls.PumpOptions{Speed: -1}) {
+				for s, err := range client.Transcribe(ctx, bytes.NewReader(audio), nls.TranscriptionParams{MaxSentenceSilence: 200 * time.Millisecond}, nls.PumpOptions{Speed: -1}) {
 					if last = err; err != nil {
 						if s != nil || nls.TaskID(err) != w.taskID {
 							t.Errorf("got %v, %v", s, err)

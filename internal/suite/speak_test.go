@@ -83,7 +83,7 @@ func TestTwentyPagesComeBackCharacterForCharacter(t *testing.T) {
 			}
 		}
 		var heard strings.Builder
-		for s, err := range client.Transcribe(t.Context(), &wav, nls.TranscriptionParams{EnablePunctuationPrediction: true}, nls.PumpOptions{}) {
+		for s, err := range client.Transcribe(t.Context(), &wav, nls.TranscriptionParams{EnablePunctuationPrediction: true, EnableInverseTextNormalization: true}, nls.PumpOptions{}) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -278,11 +278,11 @@ type exits struct {
 	in string
 }
 
-func (e exits) Recognize(ctx context.Context, rate int) (nlstest.Recognition, error) {
+func (e exits) Recognize(ctx context.Context, q nlstest.RecognitionRequest) (nlstest.Recognition, error) {
 	if e.in == "Recognize" {
 		runtime.Goexit()
 	}
-	r, err := e.Engine.Recognize(ctx, rate)
+	r, err := e.Engine.Recognize(ctx, q)
 	return exitingRecognition{r, e.in}, err
 }
 

@@ -587,7 +587,9 @@ type talkative struct {
 	said  *atomic.Int64 // sentences
 }
 
-func (e talkative) Recognize(context.Context, int) (nlstest.Recognition, error) { return e, nil }
+func (e talkative) Recognize(context.Context, nlstest.RecognitionRequest) (nlstest.Recognition, error) {
+	return e, nil
+}
 
 func (e talkative) Write([]byte) ([]nlstest.Hypothesis, error) {
 	time.Sleep(e.pause)
@@ -596,6 +598,7 @@ func (e talkative) Write([]byte) ([]nlstest.Hypothesis, error) {
 }
 
 func (e talkative) Finish() ([]nlstest.Hypothesis, error) { return nil, nil }
+func (e talkative) Close() error                          { return nil }
 
 // What waits for the loop is bounded too, and neither its end nor that of ctx waits
 // for what is held by it.

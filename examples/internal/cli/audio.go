@@ -79,7 +79,7 @@ func (s *Session) Speech(ctx context.Context) (*Speech, error) {
 	o := &Speech{session: s}
 	var err error
 	if s.local != nil {
-		if o.ear, err = nlstest.Loopback().Recognize(ctx, s.SampleRate); err != nil {
+		if o.ear, err = nlstest.Loopback().Recognize(ctx, nlstest.RecognitionRequest{SampleRate: s.SampleRate}); err != nil {
 			return nil, err
 		}
 	}
