@@ -1,20 +1,15 @@
+//go:build linux && (amd64 || arm64)
+
 package engines
 
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/nlstest"
 )
-
-// ErrBusy is the error of Recognize when Options.Sessions recognitions run.
-var ErrBusy = errors.New("engines: as many recognitions as there are decoders")
 
 const (
 	modelRate = 16000 // of pocketsphinx-en-us
@@ -36,13 +31,12 @@ type frames struct {
 type recognition struct {
 	rate    int
 	voice   nlstest.Recognition
-	free    func() // puts the decoder back
+	free    func() // of the decoder
 	up      *resampler
 	odd     []byte  // half a sample
 	past    []int16 // the last of the audio, no more than memory
 	pos     int64   // samples so far
-	mu      sync.Mutex
-	decoder *decoder // nil when it is over
+	decoder *decoder
 
 	open  bool          // there is an utterance
 	from  time.Duration // where it begins
@@ -51,14 +45,14 @@ type recognition struct {
 	out   []nlstest.Hypothesis
 }
 
-func (e *Engine) newRecognition(ctx context.Context, rate int) (nlstest.Recognition, error) {
+func (e *Engine) newRecognition(ctx context.Context, req nlstest.RecognitionRequest) (nlstest.Recognition, error) {
 	select {
 	case e.decoders <- struct{}{}:
 	default:
 		return nil, ErrBusy
 	}
 	// The text of the script is not looked at, only where its sentences are.
-	voice, err := nlstest.Script("-").Recognize(ctx, rate)
+	voice, err := nlstest.Script("-").Recognize(ctx, req)
 	var d *decoder
 	if err == nil {
 		d, err = e.sphinx.newDecoder()
@@ -67,29 +61,21 @@ func (e *Engine) newRecognition(ctx context.Context, rate int) (nlstest.Recognit
 		<-e.decoders
 		return nil, err
 	}
-	r := &recognition{rate: rate, voice: voice, decoder: d, free: func() { d.free(); <-e.decoders }}
-	if rate != modelRate {
-		r.up = newResampler(rate, modelRate)
+	r := &recognition{rate: req.SampleRate, voice: voice, decoder: d, free: func() { d.free(); <-e.decoders }}
+	if r.rate != modelRate {
+		r.up = newResampler(r.rate, modelRate)
 	}
-	context.AfterFunc(ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.close()
-	})
 	return r, nil
 }
 
-// close gives the decoder back. The caller holds mu.
-func (r *recognition) close() {
-	if r.decoder != nil {
-		r.free()
-		r.decoder = nil
-	}
+func (r *recognition) Close() error {
+	r.free()
+	return r.voice.Close()
 }
 
-// SetMaxSentenceSilence sets how much silence ends a sentence from now on.
-func (r *recognition) SetMaxSentenceSilence(d time.Duration) {
-	r.voice.(interface{ SetMaxSentenceSilence(time.Duration) }).SetMaxSentenceSilence(d)
+// SetMaxSilence is nlstest.SilenceSetter.
+func (r *recognition) SetMaxSilence(d time.Duration) {
+	r.voice.(nlstest.SilenceSetter).SetMaxSilence(d)
 }
 
 func (r *recognition) time(samples int64) time.Duration {
@@ -97,11 +83,6 @@ func (r *recognition) time(samples int64) time.Duration {
 }
 
 func (r *recognition) Write(pcm []byte) ([]nlstest.Hypothesis, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.decoder == nil {
-		return nil, context.Canceled
-	}
 	r.out = nil
 	pcm = append(r.odd, pcm...)
 	size := 2 * int(int64(step)*int64(r.rate)/int64(time.Second))
@@ -117,12 +98,6 @@ func (r *recognition) Write(pcm []byte) ([]nlstest.Hypothesis, error) {
 }
 
 func (r *recognition) Finish() ([]nlstest.Hypothesis, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.decoder == nil {
-		return nil, context.Canceled
-	}
-	defer r.close()
 	r.out = nil
 	found, err := r.voice.Finish()
 	if err == nil {
@@ -238,6 +213,3 @@ func (r *recognition) words() []nls.Word {
 	}
 	return words
 }
-
-var _ = fmt.Sprint
-var _ = strings.Cut
