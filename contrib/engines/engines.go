@@ -5,8 +5,9 @@
 //	apt-get install libpocketsphinx3 pocketsphinx-en-us flite espeak-ng
 //
 // Expect of it what these programs are. Recognition is of English alone, with about
-// three words of ten wrong in read books; there is no Mandarin recognition to be had
-// this way. Speech is understood and sounds like a machine, in English and Mandarin.
+// three words of ten wrong in read books at 16 kHz, and half of them at 8 kHz, for which
+// the model is not made; there is no Mandarin recognition to be had this way. Speech
+// sounds like a machine, in English and Mandarin.
 //
 // Nothing of it is linked: the package needs no C compiler, builds everywhere, and
 // looks for the library, on Linux on amd64 and arm64, and for the programs when New is
@@ -30,7 +31,7 @@ var ErrBusy = errors.New("engines: no recognition is free")
 // Options say how much of the machine an Engine may take.
 type Options struct {
 	// Recognitions is how many may run at a time: each takes about half a core while
-	// somebody speaks, and 150 MB. One more fails with ErrBusy. Zero means one for
+	// somebody speaks, and half a second of one to begin. One more fails with ErrBusy. Zero means one for
 	// each core.
 	Recognitions int
 

@@ -5,6 +5,7 @@ package engines
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -151,10 +152,11 @@ func check(name string, code int32) error {
 // text is what has been heard of the utterance so far.
 func (d *decoder) text() string { return d.psGetHyp(d.ps, nil) }
 
-// confidence is the posterior probability of the text of an utterance that has
-// ended.
-func (d *decoder) confidence() float64 {
-	return min(1, d.logmathExp(d.psGetLogmath(d.ps), d.psGetProb(d.ps)))
+// confidence is the posterior probability of an utterance of so many words that has
+// ended, for each of them.
+func (d *decoder) confidence(words int) float64 {
+	p := d.logmathExp(d.psGetLogmath(d.ps), d.psGetProb(d.ps))
+	return math.Pow(min(1, p), 1/float64(max(1, words)))
 }
 
 // words are those of the text. Their times are frames of the utterance, of which
@@ -163,7 +165,7 @@ func (d *decoder) words() (words []frames) {
 	for seg := d.psSegIter(d.ps); seg != 0; seg = d.psSegNext(seg) {
 		var w frames
 		d.psSegFrames(seg, &w.first, &w.last)
-		w.text, _, _ = strings.Cut(d.psSegWord(seg), "(") // the(2) is another way to pronounce it
+		w.text, _, _ = strings.Cut(d.psSegWord(seg), "(")            // the(2) is another way to pronounce it
 		if w.text != "" && !strings.ContainsAny(w.text[:1], "<[+") { // silence and noise
 			words = append(words, w)
 		}

@@ -31,11 +31,12 @@ type frames struct {
 type recognition struct {
 	rate    int
 	voice   nlstest.Recognition
-	free    func() // of the decoder
-	up      *resampler
-	odd     []byte  // half a sample
-	past    []int16 // the last of the audio, no more than memory
-	pos     int64   // samples so far
+	free    func()     // of the decoder
+	up      *resampler // to the rate of the model; nil if it is that
+	stop    string     // at the end of a sentence
+	odd     []byte     // half a sample
+	past    []int16    // the last of the audio, no more than memory
+	pos     int64      // samples so far
 	decoder *decoder
 
 	open  bool          // there is an utterance
@@ -62,6 +63,9 @@ func (e *Engine) newRecognition(ctx context.Context, req nlstest.RecognitionRequ
 		return nil, err
 	}
 	r := &recognition{rate: req.SampleRate, voice: voice, decoder: d, free: func() { d.free(); <-e.decoders }}
+	if r.stop = "."; req.Namespace == "SpeechRecognizer" {
+		r.stop = ". " // its sentences are one text
+	}
 	if r.rate != modelRate {
 		r.up = newResampler(r.rate, modelRate)
 	}
@@ -196,9 +200,9 @@ func (r *recognition) endSentence(end time.Duration) error {
 	if text == "" && r.text == "" {
 		return nil
 	}
-	h := nlstest.Hypothesis{Text: text, Begin: r.begin, End: end, Final: true, Confidence: r.decoder.confidence(), Words: r.words()}
+	h := nlstest.Hypothesis{Begin: r.begin, End: end, Final: true, Words: r.words()}
 	if text != "" {
-		h.Text += ". " // sentences follow one another in one text
+		h.Text, h.Confidence = text+r.stop, r.decoder.confidence(len(h.Words))
 	}
 	r.out = append(r.out, h)
 	return nil
