@@ -47,8 +47,8 @@ const (
 func (s state) String() string { return [...]string{"ready", "starting", "working", "stopping"}[s] }
 
 // conn is one websocket. Everything about it happens on the goroutine of run:
-// what the reader reads and what a synthesis speaks comes to it by channels, so
-// there is nothing to lock and every frame has its place.
+// what the reader reads and what an engine says comes to it by channels, so there
+// is nothing to lock and every frame has its place.
 type conn struct {
 	server  *Server
 	link    *link
@@ -59,9 +59,11 @@ type conn struct {
 	number  int
 
 	in     chan message   // from the reader
+	pushed chan push      // by Server.Push
 	rx     <-chan message // in, or nil when no more is to be read
-	held   *message       // read too early, to be handled next
+	held   *message       // read too early, to be handled next; meanwhile nothing is read
 	spoken chan utterance // from the synthesis of the running task, nil if there is none
+	engine engineQueue    // of the running recognition, zero if there is none
 	done   chan struct{}  // closed when run ends
 
 	ctx    context.Context
@@ -77,7 +79,9 @@ type conn struct {
 
 	lastDirective               string
 	lastData, lastPing, lastPCM time.Time
+	gotPCM                      bool        // of the running task
 	timer                       *time.Timer // looks for deadlines that have passed
+	grace                       *time.Timer // of the engine, while a message is held for it
 
 	reply   <-chan time.Time // ends Options.ReplyDelay
 	onReply func()
@@ -85,6 +89,7 @@ type conn struct {
 	noPong  bool
 	over    bool // nothing more is read or written
 	fault   *misbehaviour
+	tasks   int                  // that were started
 	sent    outgoing             // the last message
 	checker *conformance.Checker // of what is sent, in the tests of this module
 }
@@ -112,7 +117,7 @@ func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int,
 	muted := ws.NetConn().(*mutedConn)
 	c := &conn{
 		server: s, link: l, ws: ws, muted: muted, net: muted.Conn, account: account, number: number,
-		in: make(chan message), done: make(chan struct{}),
+		in: make(chan message), pushed: make(chan push), done: make(chan struct{}),
 		taskID: noTask,
 	}
 	if t, ok := c.net.(*trickleConn); ok {
@@ -134,26 +139,46 @@ func (c *conn) run() {
 	c.server.running.Go(c.read)
 	c.lastData = time.Now()
 	c.timer = time.NewTimer(time.Hour)
+	c.grace = time.NewTimer(time.Hour)
 	defer func() { // also when OnFrame or the engine has ended this goroutine, as t.FailNow does
 		defer c.link.Close()
 		defer close(c.done)
 		defer c.cancel()
 		defer c.timer.Stop()
+		defer c.grace.Stop()
 		c.endTask()
 	}()
 	c.arm()
 	c.at(BeforeStart)
 	for !c.over {
-		if m := c.held; m != nil {
+		if m := c.held; m != nil && !c.engine.first() {
 			c.held = nil
 			c.handle(*m)
 			continue
 		}
+		rx, grace := c.rx, (<-chan time.Time)(nil)
+		if c.held != nil {
+			rx, grace = nil, c.grace.C
+		} else if c.engine.full() {
+			rx = nil
+		}
 		select {
-		case m := <-c.rx:
+		case m := <-rx:
+			if c.engine.first() && m.kind != pingMessage {
+				held := m // which would else be on the heap each time
+				c.held = &held
+				c.grace.Reset(engineGrace)
+				break
+			}
 			c.handle(m)
+		case then := <-c.engine.results:
+			c.heard(then)
+		case <-grace:
+			c.engine.slow = true
 		case u := <-c.spoken:
 			c.task.(*synthesis).hear(u)
+		case p := <-c.pushed:
+			p.err <- c.push(p)
 		case <-c.timer.C:
 			c.checkDeadlines()
 		case <-c.reply:
@@ -162,6 +187,20 @@ func (c *conn) run() {
 		case <-c.link.gone:
 			c.over = true
 		}
+	}
+}
+
+// heard goes on with what the engine has said.
+func (c *conn) heard(then func()) {
+	full := c.engine.full()
+	c.engine.next()
+	if then != nil {
+		then()
+	}
+	if full && !c.engine.full() { // the client could not be heard meanwhile
+		c.lastData = time.Now()
+		c.lastPCM = c.lastData
+		c.arm()
 	}
 }
 
@@ -305,10 +344,14 @@ func (c *conn) handleText(data []byte) {
 
 // directive checks d in the order of protocol §12 and obeys it.
 func (c *conn) directive(d *directive) *failure {
+	fault, f := c.faultOfAppKey(d)
+	if f != nil {
+		return f
+	}
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
-	p := products[d.namespace]
+	p := c.server.products[d.namespace]
 	if p == nil {
 		return errUnknownSpace
 	}
@@ -320,7 +363,7 @@ func (c *conn) directive(d *directive) *failure {
 		if c.state != ready {
 			return &failure{nls.StatusTaskStateError, fmt.Sprintf("Gateway:TASK_STATE_ERROR:Got start directive while task is %s!", c.state)}
 		}
-		return c.start(p, d)
+		return c.start(p, d, fault)
 	}
 	if role == roleStop && d.taskID == c.unasked {
 		return nil // it met a task that had just completed (protocol §11.9)
@@ -341,7 +384,7 @@ func (c *conn) directive(d *directive) *failure {
 		if !c.at(OnStop) {
 			return nil
 		}
-		return c.task.stop()
+		return c.task.stop(d)
 	}
 	if !c.at(DuringText) {
 		return nil
@@ -349,8 +392,8 @@ func (c *conn) directive(d *directive) *failure {
 	return c.task.control(d)
 }
 
-// start starts a task.
-func (c *conn) start(p *product, d *directive) *failure {
+// start starts a task, which has a fault unless that is nil.
+func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 	t, f := p.open(c, d)
 	if f != nil {
 		return f
@@ -362,30 +405,36 @@ func (c *conn) start(p *product, d *directive) *failure {
 	c.unasked, c.answered = "", false
 	c.lastDirective = d.name
 	c.state = starting
+	c.tasks++
+	c.server.register(c)
+	if f := c.taskFault(fault); f != nil {
+		return f
+	}
 	if !c.at(OnStart) {
 		return nil
 	}
 	begin := func() {
-		if f := t.begin(); f != nil {
-			c.fail(f)
-			return
+		c.state = working
+		if p.started != "" {
+			c.send(c.event(p.started, nil))
 		}
 		if c.task != t || c.over {
 			return
 		}
-		c.state = working
 		c.lastPCM = time.Now()
-		c.lastData = c.lastPCM
+		c.lastData, c.gotPCM = c.lastPCM, false
 		c.arm()
-		if p.started != "" {
-			c.send(c.event(p.started, nil))
+		if f := t.begin(); f != nil {
+			c.fail(f)
 		}
 	}
-	if p.started == "" {
-		begin()
-	} else {
-		c.afterDelay(begin)
-	}
+	t.prepare(func() {
+		if p.started == "" {
+			begin()
+		} else {
+			c.afterDelay(begin)
+		}
+	})
 	return nil
 }
 
@@ -410,7 +459,7 @@ func (c *conn) handleBinary(data []byte) {
 			c.fail(&failure{nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is '" + name + "'"})
 			return
 		}
-		c.lastPCM = time.Now()
+		c.lastPCM, c.gotPCM = c.lastData, true
 		if !c.at(DuringAudio) {
 			return
 		}
@@ -452,6 +501,7 @@ func (c *conn) endTask() {
 		return
 	}
 	defer c.server.release(c.appKey)
+	c.server.unregister(c)
 	task := c.task
 	c.task, c.reply = nil, nil
 	task.end()
@@ -525,7 +575,7 @@ func (c *conn) checkDeadlines() {
 // §1.5). It is zero while the client need not send anything.
 func (c *conn) deadline() (time.Time, *failure) {
 	idle := c.server.opts.IdleTimeout
-	if idle < 0 || c.rx == nil || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
+	if idle < 0 || c.rx == nil || c.engine.full() || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
 		return time.Time{}, nil
 	}
 	at := c.lastData.Add(idle)
@@ -535,8 +585,9 @@ func (c *conn) deadline() (time.Time, *failure) {
 			at = ceiling
 		}
 	}
-	if c.state == working && !c.product.text {
-		if starved := c.lastPCM.Add(idle); starved.Before(at) {
+	if c.state == working && !c.product.text && !c.product.described {
+		// The engine speaks first, but one that has had nothing yet waits for no more.
+		if starved := c.lastPCM.Add(idle); starved.Before(at) || starved.Equal(at) && c.gotPCM {
 			return starved, errAudioTimeout
 		}
 	}

@@ -381,7 +381,8 @@ func TestIdleTimers(t *testing.T) {
 		{"pings before Start, to the ceiling", st, every(1*sec, 30*sec, sec, ping), 23 * sec, 40000004, idle + "!"},
 		{"one ping", st, []step{{8 * sec, ping}}, 18 * sec, 40000004, idle + "!"},
 		{"after Start", st, []step{{3 * sec, send("StartTranscription", "{}")}}, 13 * sec, 40000004, idle + ", the last directive is 'StartTranscription'!"},
-		{"after audio", st, append([]step{{0, send("StartTranscription", "{}")}}, every(1*sec, 30*sec, 9*sec, audio)...), 38 * sec, 40000004, idle + ", the last directive is 'StartTranscription'!"},
+		{"after audio", st, append([]step{{0, send("StartTranscription", "{}")}}, every(1*sec, 30*sec, 9*sec, audio)...), 38 * sec, 41040201, starved},
+		{"after audio, one sentence", sr, []step{{0, send("StartRecognition", "{}")}, {sec, audio}}, 11 * sec, 41040201, starved},
 		{"pings without audio", st, append([]step{{0, send("StartTranscription", "{}")}}, every(8*sec, 40*sec, 8*sec, ping)...), 10 * sec, 41040201, starved},
 		{"controls without audio", st, []step{{0, send("StartTranscription", "{}")}, {9 * sec, send("ControlTranscriber", "{}")}}, 10 * sec, 41040201, starved},
 		{"pings without audio, one sentence", sr, append([]step{{0, send("StartRecognition", "{}")}}, every(8*sec, 40*sec, 8*sec, ping)...), 10 * sec, 41040201, starved},
@@ -709,19 +710,22 @@ func TestStuckClientDoesNotDelayClose(t *testing.T) {
 func TestEngineFailuresFailTheTask(t *testing.T) {
 	for _, row := range []struct {
 		space, start string
+		answered     bool // a recognition starts when its engine has
 		status       int
 		text         string
 	}{
-		{"SpeechTranscriber", "StartTranscription", 50000000, "Gateway:SERVER_ERROR:Server error!"},
-		{"SpeechRecognizer", "StartRecognition", 50000000, "Gateway:SERVER_ERROR:Server error!"},
-		{"SpeechSynthesizer", "StartSynthesis", 51020001, "TTS:TtsServerError:[tts]Failed to invoke engine!"},
+		{"SpeechTranscriber", "StartTranscription", false, 50000000, "Gateway:SERVER_ERROR:Server error!"},
+		{"SpeechRecognizer", "StartRecognition", false, 50000000, "Gateway:SERVER_ERROR:Server error!"},
+		{"SpeechSynthesizer", "StartSynthesis", true, 51020001, "TTS:TtsServerError:[tts]Failed to invoke engine!"},
 	} {
 		t.Run(row.space, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{fail: errEngine}}), row.space, "")
 				c.send(row.start, `{"text":"好"}`)
-				if row.space == "SpeechSynthesizer" {
-					c.read() // what it had spoken before
+				if row.answered {
+					if c.read().Header.Name == "TaskFailed" {
+						t.Fatal("failed before it was answered")
+					}
 				}
 				c.wantFailed(row.status, row.text) // ...Started waits for Recognize
 			})

@@ -8,8 +8,8 @@ import (
 )
 
 // Engine turns audio into text and text into audio. Its methods are safe for
-// concurrent use, and one that exits its goroutine, as t.FailNow does, drops the
-// connection.
+// concurrent use and may take their time: the connection goes on meanwhile. One that
+// exits its goroutine, as t.FailNow does, fails its task.
 type Engine interface {
 	// Recognize begins to recognise one stream of 16-bit mono PCM, and gives up
 	// when ctx ends, as the task does. ...Started is sent once it has returned; an
@@ -61,7 +61,7 @@ type Voice struct {
 	PitchRate  int // -500 to 500
 }
 
-// Recognition is one running recognition, used by one goroutine. What it returns
+// Recognition is one running recognition, used by one goroutine at a time. What it returns
 // may share memory with it until the next call.
 type Recognition interface {
 	// Write takes audio, cut anywhere, and returns what changed, oldest first.

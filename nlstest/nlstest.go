@@ -37,8 +37,9 @@
 //
 // Audio may come faster than it plays (status 41040202 does not occur). Formats
 // that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
-// recognition, and their audio then fails with 40270003; synthesis makes pcm and
-// wav only, and refuses mp3 as it refuses an unknown format. Every voice name is
+// recognition, and without one in Options.Codecs their audio then fails with 40270003;
+// without one synthesis makes pcm and wav only, and refuses mp3 as it refuses an
+// unknown format. Every voice name is
 // good, with or without subtitles, but "invalid" and the empty one, and outside
 // FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
 // outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
@@ -46,17 +47,21 @@
 package nlstest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -67,8 +72,9 @@ const (
 	defaultIdleTimeout = 10 * time.Second // protocol §1.5
 
 	// The addresses of the listeners in Pipe mode. Nothing listens there on TCP.
-	pipeGateway = "127.0.0.1:1"
-	pipeToken   = "127.0.0.1:2"
+	pipeGateway    = "127.0.0.1:1"
+	pipeToken      = "127.0.0.1:2"
+	pipeTokenPlain = "127.0.0.1:3"
 )
 
 // Options configures a Server. The zero value accepts the AppKey, token and
@@ -77,6 +83,10 @@ type Options struct {
 	Addr string // TCP address to listen on; "" means a free port on 127.0.0.1
 	TLS  bool   // serve wss with the server's own certificate authority
 	Pipe bool   // no TCP: in-memory connections, for testing/synctest
+
+	// PlainToken serves the token API over plain HTTP too, at Server.TokenURLPlain,
+	// where the official SDKs call it. Package nls does not.
+	PlainToken bool
 
 	AppKeys    map[string]string // app key to account; nil means one default key
 	Tokens     map[string]string // token to account; nil means one default token
@@ -106,10 +116,23 @@ type Options struct {
 	// their length alone.
 	PlainPartials bool
 
+	// Codecs decode and encode audio, by format: for recognition "opus", "opu",
+	// "speex", "amr", "mp3" and "aac", for synthesis any name, such as "mp3". "pcm" and
+	// "wav" need none.
+	Codecs map[string]Codec
+
+	// Namespaces are more products, by name, in answer to CommonProto.
+	Namespaces map[string]Namespace
+
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
 	// fault in the URL instead, see ParseFault.
 	Fault func(*http.Request) *Fault
+
+	// TaskFault decides how a task misbehaves, nil for not at all. It is called for
+	// each Start that is accepted, from the goroutine of its connection, and goes
+	// before what Fault said. Its points are those from OnStart on.
+	TaskFault func(Task) *Fault
 
 	// OnFrame sees every message received and sent, in the order of the wire,
 	// one call at a time for each connection. The Payload may be kept.
@@ -121,13 +144,16 @@ type Server struct {
 	URL      string // ws://127.0.0.1:port/ws/v1, or wss
 	TokenURL string // https://127.0.0.1:port/, always TLS, as the SDK demands
 
+	TokenURLPlain string // http://127.0.0.1:port/ with Options.PlainToken, else ""
+
 	opts      Options
 	replay    atomic.Pointer[replay] // nil but in a Replayer
 	accounts  *accounts
+	products  map[string]*product // by namespace
 	authority *authority
 	pipes     map[string]*pipeListener // by address, in Pipe mode
 	gateway   *http.Server
-	token     *http.Server
+	token     *http.Server // of all listeners of the token API
 
 	ctx     context.Context // of the engines; ends with the Server
 	cancel  context.CancelFunc
@@ -138,6 +164,7 @@ type Server struct {
 	mu       sync.Mutex // never held while waiting
 	closed   bool
 	conns    map[*link]struct{} // every open connection of the gateway
+	tasks    map[string]*conn   // that run, by ID
 	sessions map[string]int     // running, by app key
 	sum      int                // of sessions
 	max      int                // the most that sum has been
@@ -149,8 +176,25 @@ type counters struct {
 	bytesIn, bytesOut                                atomic.Int64
 }
 
+// New starts a Server for a test, which it ends with. If it cannot listen, the test
+// fails at once.
+//
+// Options.Engine, Options.OnFrame and Options.Fault may call t.Fatal, though they run
+// on goroutines of the Server: the test is then marked as failed and the connection
+// ends, so that no client waits for what will not come. None of them runs after the
+// test.
+func New(t testing.TB, opts Options) *Server {
+	t.Helper()
+	s, err := newServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 // NewServer starts a Server. Like httptest.NewServer, it panics if it cannot
-// listen. The caller must call Close.
+// listen, and also if a Namespace makes no sense. The caller must call Close.
 func NewServer(opts Options) *Server {
 	s, err := newServer(opts)
 	if err != nil {
@@ -169,6 +213,13 @@ func newServer(opts Options) (*Server, error) {
 	if opts.Engine == nil {
 		opts.Engine = Loopback()
 	}
+	all := maps.Clone(products)
+	for name, n := range opts.Namespaces {
+		if err := n.check(name); err != nil {
+			return nil, err
+		}
+		all[name] = n.product(name)
+	}
 	authority, err := newAuthority()
 	if err != nil {
 		return nil, err
@@ -176,11 +227,13 @@ func newServer(opts Options) (*Server, error) {
 	s := &Server{
 		opts:      opts,
 		accounts:  newAccounts(opts),
+		products:  all,
 		authority: authority,
 		conns:     map[*link]struct{}{},
+		tasks:     map[string]*conn{},
 		sessions:  map[string]int{},
 	}
-	gateway, token, err := s.listen()
+	gateway, token, plain, err := s.listen()
 	if err != nil {
 		return nil, fmt.Errorf("nlstest: listen: %w", err)
 	}
@@ -190,7 +243,7 @@ func newServer(opts Options) (*Server, error) {
 	if opts.TLS {
 		scheme = "wss"
 	}
-	s.URL = scheme + "://" + gateway.Addr().String() + gatewayPath
+	s.URL = scheme + "://" + reachable(gateway.Addr()) + gatewayPath
 	s.TokenURL = "https://" + token.Addr().String() + "/"
 
 	gateway = &linkListener{gateway, s}
@@ -202,7 +255,20 @@ func newServer(opts Options) (*Server, error) {
 	s.token = newHTTPServer(s.accounts.handler())
 	s.running.Go(func() { s.gateway.Serve(gateway) })
 	s.running.Go(func() { s.token.Serve(tls.NewListener(token, authority.server())) })
+	if plain != nil {
+		s.TokenURLPlain = "http://" + plain.Addr().String() + "/"
+		s.running.Go(func() { s.token.Serve(plain) })
+	}
 	return s, nil
+}
+
+// reachable is the address by which a client on this machine reaches addr, and for
+// which the certificate is good.
+func reachable(addr net.Addr) string {
+	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
+	}
+	return addr.String()
 }
 
 func newHTTPServer(h http.Handler) *http.Server {
@@ -213,25 +279,36 @@ func newHTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-// listen opens the listeners of the gateway and of the token API.
-func (s *Server) listen() (gateway, token net.Listener, err error) {
+// listen opens the listeners of the gateway and of the token API, plain being nil
+// without Options.PlainToken.
+func (s *Server) listen() (gateway, token, plain net.Listener, err error) {
 	if s.opts.Pipe {
-		g, t := newPipeListener(pipeGateway), newPipeListener(pipeToken)
-		s.pipes = map[string]*pipeListener{pipeGateway: g, pipeToken: t}
-		return g, t, nil
+		s.pipes = map[string]*pipeListener{}
+		listen := func(addr string) net.Listener {
+			l := newPipeListener(addr)
+			s.pipes[addr] = l
+			return l
+		}
+		gateway, token = listen(pipeGateway), listen(pipeToken)
+		if s.opts.PlainToken {
+			plain = listen(pipeTokenPlain)
+		}
+		return gateway, token, plain, nil
 	}
-	addr := s.opts.Addr
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	addrs := []string{cmp.Or(s.opts.Addr, "127.0.0.1:0"), "127.0.0.1:0"}
+	if s.opts.PlainToken {
+		addrs = append(addrs, "127.0.0.1:0")
 	}
-	if gateway, err = net.Listen("tcp", addr); err != nil {
-		return nil, nil, err
+	listeners := make([]net.Listener, 3)
+	for i, addr := range addrs {
+		if listeners[i], err = net.Listen("tcp", addr); err != nil {
+			for _, l := range listeners[:i] {
+				l.Close()
+			}
+			return nil, nil, nil, err
+		}
 	}
-	if token, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		gateway.Close()
-		return nil, nil, err
-	}
-	return gateway, token, nil
+	return listeners[0], listeners[1], listeners[2], nil
 }
 
 // dialPipe is the NetDialContext of Pipe mode.

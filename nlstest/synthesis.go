@@ -45,6 +45,9 @@ type synthesis struct {
 	stopping bool     // no more text will come
 	header   []byte   // of a WAV file, until it is sent
 
+	// newEncoder is that of Options.Codecs, nil for PCM.
+	newEncoder func(ctx context.Context, sampleRate int) (Transcoder, error)
+
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -57,10 +60,11 @@ type synthesis struct {
 
 // utterance is a piece of a sentence, from the engine to the connection.
 type utterance struct {
-	pcm   []byte
-	words []nls.Subtitle
-	done  bool // the sentence has ended
-	err   error
+	samples int
+	audio   []byte // of those and earlier ones, in the format that was asked for
+	words   []nls.Subtitle
+	done    bool // the sentence has ended
+	err     error
 }
 
 // newSynthesis reads the parameters that the products share.
@@ -76,7 +80,9 @@ func newSynthesis(c *conn, p *params) *synthesis {
 	case "wav":
 		s.header = wav.Header(s.voice.SampleRate, wav.Unknown)
 	default:
-		p.fail(invalidField("format", format))
+		if s.newEncoder = c.server.opts.Codecs[format].NewEncoder; s.newEncoder == nil {
+			p.fail(invalidField("format", format))
+		}
 	}
 	s.voice.Volume = p.int("volume", nls.DefaultVolume, 0, 100)
 	s.voice.SpeechRate = p.int("speech_rate", 0, -500, 500)
@@ -156,6 +162,8 @@ func plainText(text string) (string, *failure) {
 	}
 }
 
+func (s *synthesis) prepare(ready func()) { ready() }
+
 func (s *synthesis) begin() *failure {
 	s.ctx, s.cancel = context.WithCancel(s.c.ctx)
 	s.c.spoken = make(chan utterance)
@@ -205,7 +213,7 @@ func (s *synthesis) control(d *directive) *failure {
 	return nil
 }
 
-func (s *synthesis) stop() *failure {
+func (s *synthesis) stop(*directive) *failure {
 	s.waiting = append(s.waiting, s.splitter.flush()...)
 	s.stopping = true
 	s.next()
@@ -227,7 +235,7 @@ func (s *synthesis) next() {
 			return
 		}
 		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
-		engine := s.c.server.opts.Engine
+		engine := encoding{s.c.server.opts.Engine, s.newEncoder}
 		s.c.server.running.Go(func() { speak(ctx, engine, text, voice, out) })
 	case s.stopping:
 		s.c.complete()
@@ -237,8 +245,14 @@ func (s *synthesis) next() {
 // errExited is an engine that has ended its goroutine, as t.FailNow does.
 var errExited = errors.New("the engine has exited")
 
+// encoding speaks in the format that a client has asked for.
+type encoding struct {
+	Engine
+	newEncoder func(ctx context.Context, sampleRate int) (Transcoder, error) // nil for PCM
+}
+
 // speak lets an engine speak text into out, until ctx ends.
-func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utterance) {
+func speak(ctx context.Context, e encoding, text string, v Voice, out chan<- utterance) {
 	pass := func(u utterance) error {
 		select {
 		case out <- u:
@@ -249,9 +263,41 @@ func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utter
 	}
 	err := errExited
 	defer func() { pass(utterance{done: true, err: err}) }()
-	err = e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
-		return pass(utterance{pcm: bytes.Clone(pcm), words: slices.Clone(words)})
-	})
+	err = e.speak(ctx, text, v, pass)
+}
+
+func (e encoding) speak(ctx context.Context, text string, v Voice, pass func(utterance) error) error {
+	speak := func(encode func([]byte) ([]byte, error)) error {
+		return e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
+			audio, err := encode(pcm)
+			if err != nil {
+				return err
+			}
+			return pass(utterance{samples: len(pcm) / 2, audio: bytes.Clone(audio), words: slices.Clone(words)})
+		})
+	}
+	if e.newEncoder == nil {
+		return speak(func(pcm []byte) ([]byte, error) { return pcm, nil })
+	}
+	encoder, err := e.newEncoder(ctx, v.SampleRate)
+	if err != nil {
+		return err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			encoder.Close()
+		}
+	}()
+	if err := speak(encoder.Write); err != nil {
+		return err
+	}
+	closed = true
+	rest, err := encoder.Close()
+	if err != nil {
+		return err
+	}
+	return pass(utterance{audio: rest})
 }
 
 // position is where in the audio the next sample is.
@@ -273,7 +319,7 @@ func (s *synthesis) hear(u utterance) {
 		if len(u.words) > 0 && s.subtitle && !s.event(s.progress(), s.subtitles(false)) {
 			return
 		}
-		s.audioOut(u.pcm)
+		s.audioOut(u)
 	}
 }
 
@@ -303,17 +349,18 @@ func (s *synthesis) progress() string {
 	return "MetaInfo"
 }
 
-// audioOut sends samples, the first after the header of the WAV file.
-func (s *synthesis) audioOut(pcm []byte) {
-	s.samples += len(pcm) / 2
-	if len(pcm) == 0 {
+// audioOut sends audio, the first after the header of the WAV file.
+func (s *synthesis) audioOut(u utterance) {
+	s.samples += u.samples
+	audio := u.audio
+	if len(audio) == 0 {
 		return // an empty message upsets the C++ SDK (protocol §5.3)
 	}
 	if s.header != nil {
-		pcm = append(s.header, pcm...)
+		audio = append(s.header, audio...)
 		s.header = nil
 	}
-	for frame := range slices.Chunk(pcm, maxAudioFrame) {
+	for frame := range slices.Chunk(audio, maxAudioFrame) {
 		if !s.runs() {
 			return
 		}

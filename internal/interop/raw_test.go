@@ -371,6 +371,20 @@ func TestWireRefusals(t *testing.T) {
 	})
 }
 
+// A client that sends audio behind its Start without waiting for the answer is
+// refused, however little it sends (protocol §11.25).
+func TestWireAudioWithoutWaiting(t *testing.T) {
+	g, pcm := startGateway(t), readPCM(t)
+	everyDialect(t, "Start and audio without waiting", "refused with 40000002", func(t *testing.T, d *dialect) {
+		for _, product := range [][2]string{{"SpeechRecognizer", "StartRecognition"}, {"SpeechTranscriber", "StartTranscription"}} {
+			s := open(t, g, newTap(t, g.URL).URL, d)
+			s.start(product[0], product[1], `{"format":"pcm","sample_rate":16000}`)
+			s.binary(pcm[:640])
+			s.wantFailed(nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is 'ROUTING'")
+		}
+	})
+}
+
 // A Start in a binary frame is taken for audio, and swallowed (protocol §11.27).
 func TestWireStartInABinaryFrame(t *testing.T) {
 	t.Parallel()
