@@ -2,12 +2,13 @@
 // account: recognition by pocketsphinx, speech by flite and espeak-ng, as a Debian user
 // can install them:
 //
-//	apt-get install libpocketsphinx3 pocketsphinx-en-us flite espeak-ng
+//	apt-get install libpocketsphinx3 pocketsphinx-en-us flite espeak-ng ffmpeg
 //
 // Expect of it what these programs are. Recognition is of English alone, with about
 // three words of ten wrong in read books at 16 kHz, and half of them at 8 kHz, for which
 // the model is not made; there is no Mandarin recognition to be had this way. Speech
-// sounds like a machine, in English and Mandarin.
+// sounds like a machine, in English and Mandarin. Engine.Codecs adds the compressed
+// formats.
 //
 // Nothing of it is linked: the package needs no C compiler, builds everywhere, and
 // looks for the library, on Linux on amd64 and arm64, and for the programs when New is
@@ -51,6 +52,7 @@ type Engine struct {
 	decoders  chan struct{} // that are in use
 	flite     string        // program, "" if it is not there
 	espeak    string
+	ffmpeg    string
 	processes chan struct{} // that run
 	parts     []Part
 }
@@ -90,6 +92,9 @@ func New(o Options) *Engine {
 	}
 	found("English speech", english, "apt-get install flite", e.flite != "" || e.espeak != "")
 	found("Mandarin speech", "espeak-ng", "apt-get install espeak-ng", e.espeak != "")
+	e.ffmpeg, _ = exec.LookPath("ffmpeg")
+	found("opus and opu", "pion/opus", "", true)
+	found("mp3, aac, speex and amr", "ffmpeg", "apt-get install ffmpeg", e.ffmpeg != "")
 	return e
 }
 

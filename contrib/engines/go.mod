@@ -6,6 +6,7 @@ require (
 	github.com/ebitengine/purego v0.11.3
 	github.com/mozillazg/go-pinyin v0.21.0
 	github.com/nlsgo/nls v0.0.0
+	github.com/pion/opus v0.1.0
 )
 
 require (
