@@ -156,21 +156,49 @@ func needSpeech(t *testing.T, e *Engine) {
 	}
 }
 
-func TestWhatIsSpokenInEnglishIsUnderstood(t *testing.T) {
+func TestWhatIsSpokenInEnglishIsUnderstoodWhereItIs(t *testing.T) {
 	e := New(Options{})
 	needRecognition(t, e)
 	needSpeech(t, e)
 	for rate, wrong := range map[int]int{8000: 5, 16000: 2} { // the model is for 16 kHz
 		const text = "he was not a young man"
-		pcm := spoken(t, e, text, plain(rate))
-		got, err := client(t, e).Recognize(t.Context(), bytes.NewReader(pcm), nls.RecognitionParams{SampleRate: rate}, nls.PumpOptions{Speed: -1})
+		const before = 2 * time.Second
+		pcm := append(make([]byte, 2*rate*2), spoken(t, e, text, plain(rate))...)
+		r, err := e.Recognize(t.Context(), nlstest.RecognitionRequest{SampleRate: rate, MaxSilence: 800 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := distance(strings.Fields(got.Text), strings.Fields(text)); d > wrong {
-			t.Errorf("at %d Hz it understands %q", rate, got.Text)
-		} else {
-			t.Logf("at %d Hz it understands %q", rate, got.Text)
+		defer r.Close()
+		var partial []nlstest.Hypothesis
+		for piece := range slices.Chunk(pcm, 4001) { // in the middle of samples
+			hs, err := r.Write(piece)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range hs {
+				if h.Final || h.Text == "" {
+					t.Errorf("at %d Hz, before the end: %+v", rate, h)
+				}
+			}
+			partial = append(partial, hs...)
+		}
+		hs, err := r.Finish()
+		if err != nil || len(hs) != 1 || !hs[0].Final {
+			t.Fatalf("at %d Hz: %+v, %v", rate, hs, err)
+		}
+		h := hs[0]
+		t.Logf("at %d Hz: %q, with a confidence of %.2f", rate, h.Text, h.Confidence)
+		if d := distance(strings.Fields(strings.TrimSuffix(h.Text, ".")), strings.Fields(text)); d > wrong || len(partial) == 0 {
+			t.Errorf("at %d Hz it understands %q, after %d partial results", rate, h.Text, len(partial))
+		}
+		if h.Confidence <= 0 || h.Confidence > 1 {
+			t.Errorf("confidence %v", h.Confidence)
+		}
+		length := time.Duration(len(pcm)/2) * time.Second / time.Duration(rate)
+		first, last := h.Words[0], h.Words[len(h.Words)-1]
+		if h.Begin < before || h.Begin > before+300*time.Millisecond || first.Start < before-300*time.Millisecond || first.Start > before+500*time.Millisecond ||
+			last.End < length-500*time.Millisecond || last.End > length+100*time.Millisecond || h.End > length {
+			t.Errorf("at %d Hz, of %v: from %v to %v, its words from %v to %v", rate, length, h.Begin, h.End, first.Start, last.End)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func run(ctx context.Context, stdout io.Writer, cfg nls.Config, addr, origin str
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	fmt.Fprintln(stdout, cmp.Or(origin, "http://"+host) + "/")
+	fmt.Fprintln(stdout, cmp.Or(origin, "http://"+host)+"/")
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
