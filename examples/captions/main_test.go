@@ -167,11 +167,15 @@ func TestAHundredPagesAtOnceHaveTheirOwnCaptions(t *testing.T) {
 }
 
 func TestCaptionsGoOnWhereTheGatewayBrokeOff(t *testing.T) {
-	const text = "第一句话。第二句话很长很长很长很长。Third."
 	gateway, server := serve(t, 1, nil)
-	audio := say(t, gateway, text)
+	var text string
+	var audio []byte
+	for _, sentence := range []string{"第一句话。", "第二句话很长很长很长很长。", "Third."} {
+		text += sentence
+		audio = append(append(audio, say(t, gateway, sentence)...), make([]byte, 32000)...) // and a pause
+	}
 	b := open(t, server)
-	half := len(audio) / 4 * 2
+	half := len(audio) / 4 * 2 // in the second
 	if err := b.speak(audio[:half]); err != nil {
 		t.Fatal(err)
 	}
