@@ -309,7 +309,7 @@ func TestACodecEncodesWhatIsSpoken(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				var open atomic.Int64
 				c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}, Codecs: codecs(&open, runs{})}), space, "")
-				if c.send("StartSynthesis", `{"format":"mp3","text":"ab. cd.","enable_subtitle":true}`); space != "SpeechSynthesizer" {
+				if c.send("StartSynthesis", `{"format":"mp3","text":"ab. cd.","enable_subtitle":true,"voice":"siqi"}`); space != "SpeechSynthesizer" {
 					c.want("SynthesisStarted")
 					c.send("RunSynthesis", `{"text":"ab. cd."}`)
 					c.send("StopSynthesis", "")

@@ -73,7 +73,6 @@ type conn struct {
 	product  *product
 	task     task
 	taskID   string // of the running task, or else of the last one
-	appKey   string // of the running task
 	unasked  string // ID of the task that completed before it was stopped
 	answered bool   // the task has sent its first message
 
@@ -83,12 +82,13 @@ type conn struct {
 	timer                       *time.Timer // looks for deadlines that have passed
 	grace                       *time.Timer // of the engine, while a message is held for it
 
-	reply   <-chan time.Time // ends Options.ReplyDelay
+	reply   <-chan time.Time // ends the delay of onReply
 	onReply func()
 
 	noPong  bool
 	over    bool // nothing more is read or written
 	fault   *misbehaviour
+	appKey  string               // of the running task
 	tasks   int                  // that were started
 	sent    outgoing             // the last message
 	checker *conformance.Checker // of what is sent, in the tests of this module
@@ -146,7 +146,7 @@ func (c *conn) run() {
 		defer c.cancel()
 		defer c.timer.Stop()
 		defer c.grace.Stop()
-		c.endTask()
+		c.dropTask()
 	}()
 	c.arm()
 	c.at(BeforeStart)
@@ -348,6 +348,9 @@ func (c *conn) directive(d *directive) *failure {
 	if f != nil {
 		return f
 	}
+	if c.server.opts.Expired {
+		return errTrialExpired
+	}
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
@@ -398,9 +401,10 @@ func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 	if f != nil {
 		return f
 	}
-	if !c.server.acquire(d.appKey) {
-		return errTooMany
+	if f := c.server.quota.take(place{c.account, p.namespace}); f != nil {
+		return f
 	}
+	c.server.started.Add(1)
 	c.product, c.task, c.taskID, c.appKey = p, t, d.taskID, d.appKey
 	c.unasked, c.answered = "", false
 	c.lastDirective = d.name
@@ -432,15 +436,15 @@ func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 		if p.started == "" {
 			begin()
 		} else {
-			c.afterDelay(begin)
+			c.afterDelay(c.server.delays.started, begin)
 		}
 	})
 	return nil
 }
 
-// afterDelay calls f after Options.ReplyDelay, unless the task ends before.
-func (c *conn) afterDelay(f func()) {
-	if d := c.server.opts.ReplyDelay; d > 0 {
+// afterDelay calls f after d, unless the task ends before.
+func (c *conn) afterDelay(d time.Duration, f func()) {
+	if d > 0 {
 		c.reply, c.onReply = time.After(d), f
 	} else {
 		f()
@@ -459,6 +463,9 @@ func (c *conn) handleBinary(data []byte) {
 			c.fail(&failure{nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is '" + name + "'"})
 			return
 		}
+		if len(data) > maxAudio {
+			return
+		}
 		c.lastPCM, c.gotPCM = c.lastData, true
 		if !c.at(DuringAudio) {
 			return
@@ -472,7 +479,7 @@ func (c *conn) handleBinary(data []byte) {
 // complete ends the task with Completed. Nothing is left to be sent for it.
 func (c *conn) complete() {
 	c.state = stopping
-	c.afterDelay(c.completeNow)
+	c.afterDelay(c.server.delays.completed, c.completeNow)
 }
 
 func (c *conn) completeNow() {
@@ -480,7 +487,7 @@ func (c *conn) completeNow() {
 	m.payload(c.task.completed())
 	m.last = true
 	// Whoever sees Completed may start again, so the quota is free by then.
-	c.endTask()
+	c.endTask(time.Time{})
 	c.state = ready
 	c.lastData = time.Now()
 	c.arm()
@@ -495,12 +502,23 @@ func (c *conn) completeUnasked() {
 	c.complete()
 }
 
-// endTask lets go of the running task, if any.
-func (c *conn) endTask() {
+// dropTask is endTask for a task whose client has gone, which the service notices
+// at the idle cut.
+func (c *conn) dropTask() {
+	noticed, _ := c.deadline()
+	if idle := c.server.opts.IdleTimeout; noticed.IsZero() && idle > 0 {
+		noticed = time.Now().Add(idle)
+	}
+	c.endTask(noticed)
+}
+
+// endTask lets go of the running task, if any. Its place is free from the given
+// time on.
+func (c *conn) endTask(free time.Time) {
 	if c.task == nil {
 		return
 	}
-	defer c.server.release(c.appKey)
+	defer c.server.quota.free(place{c.account, c.product.namespace}, free)
 	c.server.unregister(c)
 	task := c.task
 	c.task, c.reply = nil, nil
@@ -509,7 +527,7 @@ func (c *conn) endTask() {
 
 // fail ends the task, if any, and the connection.
 func (c *conn) fail(f *failure) {
-	c.endTask()
+	c.endTask(time.Time{})
 	c.send(outgoing{event: newTaskFailed(c.taskID, f), failed: true})
 	c.close(websocket.CloseNormalClosure, "")
 }
@@ -591,11 +609,16 @@ func (c *conn) deadline() (time.Time, *failure) {
 			return starved, errAudioTimeout
 		}
 	}
+	return at, c.idle()
+}
+
+// idle is what the service says when it gives up waiting.
+func (c *conn) idle() *failure {
 	text := "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time"
 	if c.lastDirective != "" {
 		text += ", the last directive is '" + c.lastDirective + "'"
 	}
-	return at, &failure{nls.StatusIdleTimeout, text + "!"}
+	return &failure{nls.StatusIdleTimeout, text + "!"}
 }
 
 // outgoing is a message of the server: an event, or audio.

@@ -178,8 +178,8 @@ type (
 		Sentence   bool   `json:"sentence"`
 		Phoneme    string `json:"phoneme,omitempty"` // SpeechSynthesizer: "null" when there is none
 
-		// FlowingSpeechSynthesizer: empty when there are none. SpeechSynthesizer: only
-		// with enable_phoneme_timestamp.
+		// With enable_phoneme_timestamp. Without it FlowingSpeechSynthesizer has an
+		// empty one, SpeechSynthesizer none.
 		PhonemeList *[]any `json:"phoneme_list,omitempty"`
 	}
 

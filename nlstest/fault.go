@@ -90,6 +90,7 @@ const (
 	Masked                    // masked: a masked server frame
 	Truncated                 // truncated: half a frame, then the end
 	BigPing                   // bigping: a ping with an oversize payload
+	Idle                      // idle: TaskFailed 40000004 in the words of the idle cut, which name the last directive; on-stop: as after audio without speech, elsewhere as of a service that is too busy
 )
 
 // String returns the name of a in ParseFault.
@@ -100,7 +101,7 @@ var actionNames = []string{
 	"refuse", "garbage", "hang", "halfopen", "reset", "eof", "close", "taskfailed", "nopong", "stopreading",
 	"delay", "trickle", "twice", "early", "late",
 	"notjson", "array", "emptytext", "noheader", "nullpayload", "wrongtypes", "unknown", "wrongnamespace", "wrongtask",
-	"invalidutf8", "hugetext", "binary", "fragmented", "badopcode", "rsv", "masked", "truncated", "bigping",
+	"invalidutf8", "hugetext", "binary", "fragmented", "badopcode", "rsv", "masked", "truncated", "bigping", "idle",
 }
 
 func nameOf(names []string, i int) string {

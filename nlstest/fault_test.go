@@ -78,7 +78,7 @@ func TestEveryFaultHasANameThatParses(t *testing.T) {
 			t.Errorf("%d actions at %s", happens, at)
 		}
 	}
-	if AfterStop != Point(len(pointNames)-1) || BigPing != Action(len(actionNames)-1) {
+	if AfterStop != Point(len(pointNames)-1) || Idle != Action(len(actionNames)-1) {
 		t.Error("the names are not those of the constants")
 	}
 }
@@ -302,6 +302,7 @@ func TestFaults(t *testing.T) {
 		results = ", 1s SentenceBegin, SentenceEnd"
 		stopped = ", 2s TranscriptionCompleted"
 		pong    = ", 3s pong"
+		idle    = "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time"
 	)
 	for _, row := range []struct{ space, fault, want string }{
 		{st, "", started + results + stopped + pong},
@@ -332,6 +333,9 @@ func TestFaults(t *testing.T) {
 		{st, "taskfailed@on-start", "0s TaskFailed 50000000 Gateway:SERVER_ERROR:Server error!, close 1000, EOF"},
 		{st, "taskfailed@during-audio,code=51040104,text=x,after=1", started + ", 1s SentenceBegin, TaskFailed 51040104 x, close 1000, EOF"},
 		{st, "taskfailed@after-stop,code=50000000,text=late", started + results + stopped + ", TaskFailed 50000000 late, close 1000, EOF"},
+		{st, "idle@before-start", "0s TaskFailed 40000004 " + idle + "!(task), close 1000, EOF"},
+		{st, "idle@on-start", "0s TaskFailed 40000004 " + idle + ", the last directive is 'StartTranscription'!, close 1000, EOF"},
+		{st, "idle@on-stop", started + results + ", 2s TaskFailed 40000004 " + idle + ", the last directive is 'StopTranscription'!, close 1000, EOF"},
 		{st, "nopong@before-start", started + results + stopped},
 		{flow, "stopreading@during-text", "0s SynthesisStarted, 1s SentenceBegin, 3200 bytes, 3200 bytes, SentenceSynthesis, SentenceEnd"},
 		{st, "delay@on-start,delay=500ms", "500ms TranscriptionStarted" + results + stopped + pong},
@@ -385,7 +389,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(row.space+"/"+row.fault, ",", ";"), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				c := rawDial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), row.space, row.fault)
+				c := rawDial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: fakeEngine{}}), row.space, row.fault)
 				if got := c.session(); got != row.want {
 					t.Errorf("got  %s\nwant %s", got, row.want)
 				}
@@ -592,6 +596,23 @@ func TestAnAppKeyWithAFaultServesTaskAfterTask(t *testing.T) {
 			if appKey != good {
 				c.want("TranscriptionCompleted")
 			}
+		}
+	})
+}
+
+// A fault that has not happened in its task does not happen in the next one.
+func TestAFaultOfATaskEndsWithIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
+		good := c.appKey
+		for _, appKey := range []string{"fault:taskfailed@during-audio", good} {
+			c.appKey, c.taskID = appKey, wire.NewID()
+			enter(c, "working")
+			if appKey == good {
+				c.binary(silence(time.Second, 16000))
+			}
+			c.send("StopTranscription", "")
+			c.want("TranscriptionCompleted")
 		}
 	})
 }

@@ -189,6 +189,8 @@ func (f *misbehaviour) atOnce(c *conn) bool {
 	case TaskFailed:
 		code := orDefault(f.Code, nls.StatusServerError)
 		c.fail(&failure{code, orDefault(f.Text, usualText(code))})
+	case Idle:
+		c.fail(c.idle())
 	case NoPong:
 		c.noPong = true
 	case StopReading:

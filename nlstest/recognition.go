@@ -42,6 +42,7 @@ type listener struct {
 	words   bool // enable_words
 	got     bool // any audio at all
 	samples int
+	pace    pace
 	ctx     context.Context // of the task
 	cancel  context.CancelFunc
 
@@ -264,6 +265,10 @@ func (l *listener) drafts(hs []Hypothesis, last bool) []draft {
 func (l *listener) pass(all []finding, heard func([]draft) bool) bool {
 	for _, f := range all {
 		l.samples += f.samples
+		if l.c.server.opts.RealTime && l.pace.tooFast(samplesTime(int64(f.samples), l.rate)) {
+			l.c.over = true
+			return false
+		}
 		if !heard(f.drafts) {
 			return false
 		}

@@ -1,6 +1,7 @@
 package nlstest
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -333,7 +334,7 @@ func TestVoiceDetectionGivesUpOnSilence(t *testing.T) {
 
 func TestLongResultComesWithoutItsWords(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := dial(t, start(t, Options{Pipe: true, Engine: wordyEngine{}}), "SpeechTranscriber", "")
+		c := dial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: wordyEngine{}}), "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"enable_words":true,"enable_intermediate_result":true}`)
 		c.send("StopTranscription", "")
 		for _, r := range c.until("TranscriptionCompleted") {
@@ -397,5 +398,62 @@ func TestOffsetsShiftWhatTheyName(t *testing.T) {
 		c := dial(t, start(t, Options{Pipe: true}), "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"tw_time_offset":-1}`)
 		c.wantFailed(40010003, "Gateway:DIRECTIVE_INVALID:Invalid tw_time_offset '-1'!")
+	})
+}
+
+// Two sentences of tones are 300 ms apart, and only more silence than was asked
+// for ends a recognition.
+func TestVoiceDetectionWaitsForSilenceBetweenTones(t *testing.T) {
+	tones, _ := synthesize(t, Loopback(), "你好。再见。", loopbackVoice)
+	tones = append(tones, silence(2*time.Second, 16000)...)
+	for _, ms := range []int{200, 350, 400, 500, 800} {
+		want := "你好。再见。"
+		if ms < 300 {
+			want = "你好。"
+		}
+		inBubble(t, func(t *testing.T) {
+			c := dial(t, start(t, Options{Pipe: true}), "SpeechRecognizer", "")
+			c.send("StartRecognition", fmt.Sprintf(`{"enable_voice_detection":true,"max_end_silence":%d,"enable_punctuation_prediction":true}`, ms))
+			c.want("RecognitionStarted")
+			c.say(tones)
+			if got := c.want("RecognitionCompleted").raw; !strings.Contains(got, `"result":"`+want+`"`) {
+				t.Errorf("after %d ms: got %s", ms, got)
+			}
+		})
+	}
+}
+
+// With semantic detection what was heard of the next sentence is in stash_result.
+func TestStashResultHoldsTheNextSentence(t *testing.T) {
+	tones, _ := synthesize(t, Loopback(), "你好。再见。", loopbackVoice)
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true}), "SpeechTranscriber", "")
+		c.send("StartTranscription", `{"enable_semantic_sentence_detection":true,"enable_intermediate_result":true,"enable_punctuation_prediction":true}`)
+		c.want("TranscriptionStarted")
+		c.say(tones)
+		c.send("StopTranscription", "")
+		var ends []sentenceEnd
+		held := false
+		for _, r := range c.until("TranscriptionCompleted") {
+			var e struct{ Payload sentenceEnd }
+			if err := json.Unmarshal([]byte(r.raw), &e); err != nil {
+				t.Fatal(err)
+			}
+			if r.Header.Name == "SentenceEnd" {
+				ends = append(ends, e.Payload)
+			} else if e.Payload.Index == 1 {
+				held = held || strings.Contains(e.Payload.Result, "再")
+			}
+		}
+		if len(ends) != 2 || ends[0].Result != "你好。" || ends[1].Result != "再见。" {
+			t.Fatalf("got %+v", ends)
+		}
+		s := ends[0].Stash
+		if s.Text != "再见" || s.SentenceID != 2 || s.BeginTime != ends[0].Time || s.CurrentTime <= s.BeginTime || ends[1].BeginTime < s.BeginTime {
+			t.Errorf("stash_result %+v, the next sentence begins at %d", s, ends[1].BeginTime)
+		}
+		if !held {
+			t.Error("no partial result of the first sentence holds text of the second")
+		}
 	})
 }

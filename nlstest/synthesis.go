@@ -36,7 +36,7 @@ type synthesis struct {
 	flowing  bool
 	voice    Voice
 	subtitle bool
-	phonemes bool     // in a short synthesis; a flowing one always has them
+	phonemes bool     // enable_phoneme_timestamp
 	ssml     bool     // the text of a flowing synthesis is SSML
 	taken    int      // characters
 	splitter splitter // of text that is not a sentence yet
@@ -95,8 +95,8 @@ func newSynthesis(c *conn, p *params) *synthesis {
 // readVoice reads the voice, which is looked at after the text.
 func (s *synthesis) readVoice(p *params) {
 	s.voice.Name = p.str("voice", nls.DefaultVoice)
-	if s.voice.Name == "" || s.voice.Name == "invalid" {
-		p.fail(&failure{nls.StatusParameterInvalid, fmt.Sprintf("Gateway:PARAMETER_INVALID:Invalid voice name '%s'!", s.voice.Name)})
+	if f := s.checkVoice(); f != nil {
+		p.fail(f)
 	}
 }
 
@@ -113,14 +113,10 @@ func openText(c *conn, d *directive, limit int) (task, *failure) {
 		p.fail(errNoText)
 	}
 	s.readVoice(p)
-	// CosyVoice voices exist in FlowingSpeechSynthesizer only (protocol §6.3).
-	if strings.HasPrefix(s.voice.Name, "long") {
-		p.fail(&failure{nls.StatusSynthesisClientError, "TtsClientError: Engine return error code: 418"})
-	}
 	if p.failed != nil {
 		return nil, p.failed
 	}
-	text, f := plainText(text)
+	text, f := s.plainText(text)
 	if f != nil {
 		return nil, f
 	}
@@ -135,15 +131,15 @@ func openText(c *conn, d *directive, limit int) (task, *failure) {
 func openFlowingSynthesizer(c *conn, d *directive) (task, *failure) {
 	p := paramsOf(d)
 	s := newSynthesis(c, p)
-	s.readVoice(p)
 	s.flowing = true
+	s.readVoice(p)
 	s.ssml = p.bool("enable_ssml")
 	return s, p.failed
 }
 
 // plainText returns what is to be spoken of a text that may be SSML, which is
-// known by its root element (protocol §5.2).
-func plainText(text string) (string, *failure) {
+// known by its root element (protocol §5.2). The root may name another voice.
+func (s *synthesis) plainText(text string) (string, *failure) {
 	if !strings.HasPrefix(strings.TrimSpace(text), "<speak") {
 		return text, nil
 	}
@@ -154,12 +150,37 @@ func plainText(text string) (string, *failure) {
 			return b.String(), nil
 		}
 		if err != nil {
-			return "", &failure{nls.StatusSynthesisClientError, "TTS:TtsClientError:Illegal ssml text"}
+			return "", errIllegalSSML
 		}
-		if t, ok := token.(xml.CharData); ok {
+		var f *failure
+		switch t := token.(type) {
+		case xml.CharData:
 			b.Write(t)
+		case xml.StartElement:
+			switch t.Name.Local {
+			case "speak":
+				if voice, ok := attribute(t, "voice"); ok {
+					s.voice.Name = voice
+					f = s.checkVoice()
+				}
+			case "emotion":
+				category, _ := attribute(t, "category")
+				f = s.checkEmotion(category)
+			}
+		}
+		if f != nil {
+			return "", f
 		}
 	}
+}
+
+func attribute(e xml.StartElement, name string) (value string, ok bool) {
+	for _, a := range e.Attr {
+		if a.Name.Local == name {
+			return a.Value, true
+		}
+	}
+	return "", false
 }
 
 func (s *synthesis) prepare(ready func()) { ready() }
@@ -204,7 +225,7 @@ func (s *synthesis) control(d *directive) *failure {
 	}
 	if s.ssml {
 		var f *failure
-		if text, f = plainText(text); f != nil {
+		if text, f = s.plainText(text); f != nil {
 			return f
 		}
 	}
@@ -235,10 +256,32 @@ func (s *synthesis) next() {
 			return
 		}
 		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
-		engine := encoding{s.c.server.opts.Engine, s.newEncoder}
-		s.c.server.running.Go(func() { speak(ctx, engine, text, voice, out) })
+		engine, delay := encoding{s.c.server.opts.Engine, s.newEncoder}, time.Duration(0)
+		if s.samples == 0 {
+			delay = s.c.server.delays.firstAudio
+		}
+		s.c.server.running.Go(func() {
+			if wait(ctx, delay) {
+				speak(ctx, engine, text, voice, out)
+			}
+		})
 	case s.stopping:
 		s.c.complete()
+	}
+}
+
+// wait waits, and reports false if ctx ends before.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -384,11 +427,16 @@ func (s *synthesis) row(w nls.Subtitle) subtitleRow {
 		}
 	}
 	if s.flowing || s.phonemes {
-		phonemes := make([]any, len(w.Phonemes))
-		for i, p := range w.Phonemes {
-			phonemes[i] = s.phoneme(i, p)
+		list := []any{}
+		if s.phonemes {
+			if w.Phonemes == nil {
+				w.Phonemes = inventedPhonemes(w)
+			}
+			for i, p := range w.Phonemes {
+				list = append(list, s.phoneme(i, p))
+			}
 		}
-		row.PhonemeList = &phonemes
+		row.PhonemeList = &list
 	}
 	return row
 }

@@ -177,15 +177,19 @@ func (c *cutter) cut(hs []Hypothesis, last bool) (out []draft) {
 	return out
 }
 
+// lookAhead is how many characters behind its mark end a sentence. Partial results
+// of it hold those before, as the service's do (protocol §16.1).
+const lookAhead = 2
+
 // sentenceLen is how much of text, in bytes, is a sentence with its mark and
-// something behind it, or, if nothing more will come, without; 0 if none is.
+// lookAhead behind it or, if nothing more will come, without; 0 if none is.
 func sentenceLen(text string, over bool) int {
 	for i, r := range text {
 		if !isEnd(r) && !(r == '.' && (over && i+1 == len(text) || beginsWithSpace(text[i+1:]))) {
 			continue
 		}
 		rest := strings.TrimLeftFunc(text[i:], func(r rune) bool { return isEnd(r) || r == '.' || unicode.IsSpace(r) })
-		if rest != "" || over {
+		if over || utf8.RuneCountInString(rest) >= lookAhead {
 			return len(text) - len(rest)
 		}
 	}

@@ -72,11 +72,11 @@ func TestSemanticSentencesEndWithTheirMeaning(t *testing.T) {
 		hs   []Hypothesis
 		want []sentence
 	}{
-		"two without silence between them": {hypotheses("你好。再见。", 0), []sentence{{"你好。", "再", 0, 3 * s}, {"再见。", "", 3 * s, 6 * s}}},
+		"two without silence between them": {hypotheses("你好。再见。", 0), []sentence{{"你好。", "再见", 0, 3 * s}, {"再见。", "", 3 * s, 6 * s}}},
 		"one with silence in it":           {slices.Concat(hypotheses("我要", 0), hypotheses("咖啡。", 9*s)), []sentence{{"我要咖啡。", "", 0, 12 * s}}},
 		"its mark comes after the silence": {slices.Concat(hypotheses("好", 0), hypotheses("。走", 5*s)), []sentence{{"好。", "走", 0, 6 * s}, {"走", "", 6 * s, 7 * s}}},
 		"no mark at all":                   {hypotheses("你好", s), []sentence{{"你好", "", s, 3 * s}}},
-		"English":                          {hypotheses("Go 3.5. On", 0), []sentence{{"Go 3.5. ", "O", 0, 8 * s}, {"On", "", 8 * s, 10 * s}}},
+		"English":                          {hypotheses("Go 3.5. On", 0), []sentence{{"Go 3.5. ", "On", 0, 8 * s}, {"On", "", 8 * s, 10 * s}}},
 		"nothing":                          {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
