@@ -80,17 +80,25 @@ func TestREADMEIsUpToDate(t *testing.T) {
 	}
 }
 
-// exampleCode is the code of the functions in example_test.go: the body of an
-// Example without its output, and all of any other function.
+// exampleCode is the code of the functions in the files of which documents show
+// something: the body of an Example without its output, and all of any other function.
 func exampleCode(t *testing.T) map[string]string {
 	t.Helper()
-	src := []byte(readFile(t, "example_test.go"))
+	code := map[string]string{}
+	for _, name := range []string{"example_test.go", "example_types_test.go", "nlstest/example_test.go"} {
+		addExampleCode(t, code, name)
+	}
+	return code
+}
+
+func addExampleCode(t *testing.T, code map[string]string, name string) {
+	t.Helper()
+	src := []byte(readFile(t, name))
 	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, "example_test.go", src, parser.ParseComments)
+	file, err := parser.ParseFile(fset, name, src, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := map[string]string{}
 	for _, decl := range file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
 		if !ok {
@@ -105,7 +113,6 @@ func exampleCode(t *testing.T) map[string]string {
 		body, _, _ = bytes.Cut(body, []byte("\t// Output:"))
 		code[name] = strings.ReplaceAll(strings.TrimPrefix(string(body), "\n\t"), "\n\t", "\n")
 	}
-	return code
 }
 
 // portingTable renders rows, those of several classes that say the same as one.
@@ -234,7 +241,7 @@ func TestREADMEIsTheSameInBothLanguages(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(prose, -1) {
 			if !strings.HasPrefix(m[1], "README") {
-				s.links = append(s.links, m[1])
+				s.links = append(s.links, docTwin.ReplaceAllString(m[1], ".md"))
 			}
 		}
 		return s
