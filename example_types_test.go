@@ -1,12 +1,15 @@
 package nls_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -253,4 +256,87 @@ func ExampleMetaInfo() {
 	// Output:
 	// 你 0 true
 	// 好 1 true
+}
+
+// Anything that takes audio is an AudioSender: Pump feeds it at the speed of speech.
+func ExampleAudioSender() {
+	var file bytes.Buffer
+	var dst nls.AudioSender = tee{newClient().NewTranscriber(nls.TranscriberHandlers{}), &file}
+	if err := dst.(tee).tr.Start(context.Background(), nls.TranscriptionParams{}); err != nil {
+		log.Fatal(err)
+	}
+	sent, err := nls.Pump(context.Background(), dst, strings.NewReader(strings.Repeat("..", 8000)), nls.PumpOptions{Speed: -1})
+	dst.(tee).tr.Shutdown()
+	<-dst.(tee).tr.Done()
+	fmt.Println(sent, err, file.Len())
+	// Output: 16000 <nil> 16000
+}
+
+// tee keeps what it sends.
+type tee struct {
+	tr   *nls.Transcriber
+	kept io.Writer
+}
+
+func (t tee) SendAudio(data []byte) error {
+	t.kept.Write(data)
+	return t.tr.SendAudio(data)
+}
+
+// A TokenSource that can be told that a token was refused is asked for another one,
+// once for each Start.
+func ExampleInvalidator() {
+	source := &shared{good: os.Getenv("NLS_TOKEN")}
+	var _ nls.TokenSource = source
+	var _ nls.Invalidator = source
+	cfg := nls.ConfigFromEnv()
+	cfg.Token, cfg.TokenSource = "", source
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}))
+	// Output:
+	// asked
+	// refused
+	// asked
+	// <nil>
+}
+
+// shared has a token that somebody else has made invalid.
+type shared struct {
+	good    string
+	refused bool
+}
+
+func (s *shared) Token(ctx context.Context) (*nls.Token, error) {
+	fmt.Println("asked")
+	if s.refused {
+		return &nls.Token{Value: s.good}, nil
+	}
+	return &nls.Token{Value: "of-yesterday"}, nil
+}
+
+func (s *shared) Invalidate(*nls.Token) {
+	fmt.Println("refused")
+	s.refused = true
+}
+
+// A proxy that opens no connection is no word of the service.
+func ExampleProxyError() {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer proxy.Close()
+	cfg := nls.ConfigFromEnv()
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"})
+	if e, ok := errors.AsType[*nls.ProxyError](err); ok {
+		fmt.Println(e.HTTPStatus, errors.Is(err, nls.ErrAccessDenied), nls.Retryable(err))
+	}
+	// Output: 407 false false
 }

@@ -186,3 +186,40 @@ func ExampleFrame() {
 	// true
 	// true 1
 }
+
+// A Recognition that is a SilenceSetter hears of ControlTranscriber.
+func ExampleSilenceSetter() {
+	server := nlstest.NewServer(nlstest.Options{Engine: listening{nlstest.Loopback()}})
+	defer server.Close()
+	client, err := nls.NewClient(server.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	tr := client.NewTranscriber(nls.TranscriberHandlers{})
+	if err := tr.Start(ctx, nls.TranscriptionParams{}); err != nil {
+		log.Fatal(err)
+	}
+	if err := tr.Ctrl(map[string]any{"max_sentence_silence": 500}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tr.Stop(ctx))
+	// Output:
+	// 500ms of silence end a sentence
+	// <nil>
+}
+
+// listening is an Engine that says what its recognitions are told.
+type listening struct{ nlstest.Engine }
+
+func (e listening) Recognize(ctx context.Context, q nlstest.RecognitionRequest) (nlstest.Recognition, error) {
+	r, err := e.Engine.Recognize(ctx, q)
+	return listener{r}, err
+}
+
+type listener struct{ nlstest.Recognition }
+
+func (l listener) SetMaxSilence(d time.Duration) {
+	fmt.Println(d, "of silence end a sentence")
+	l.Recognition.(nlstest.SilenceSetter).SetMaxSilence(d)
+}

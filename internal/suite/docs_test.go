@@ -530,3 +530,100 @@ func TestDeployNamesTheHosts(t *testing.T) {
 		}
 	}
 }
+
+// The first entry of the changelog is that of the version that the code says it is.
+func TestChangelogBeginsWithTheVersion(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^## (\S+)`).FindStringSubmatch(readFile(t, "CHANGELOG.md"))
+	if m == nil || m[1] != nls.Version {
+		t.Errorf("the first entry is %q, the version %s", m, nls.Version)
+	}
+}
+
+// A type that no Example uses is one that godoc shows no use of.
+func TestEachTypeIsInAnExample(t *testing.T) {
+	used := map[string]bool{}
+	for _, file := range parseGo(t, true, root+"example*_test.go", root+"nlstest/example*_test.go") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if pkg, ok := sel.X.(*ast.Ident); ok {
+					used[pkg.Name+"."+sel.Sel.Name] = true
+				}
+			}
+			if f, ok := n.(*ast.FuncDecl); ok {
+				name, _, _ := strings.Cut(strings.TrimPrefix(f.Name.Name, "Example"), "_")
+				used[file.Name.Name[:len(file.Name.Name)-len("_test")]+"."+name] = true
+			}
+			return true
+		})
+	}
+	for pkg, pattern := range map[string]string{"nls": "*.go", "nlstest": "nlstest/*.go"} {
+		files := parseGo(t, false, root+pattern)
+		// A plain struct is shown where a function that returns it is used, or another
+		// struct that has it.
+		structs := map[string]bool{}
+		for range 3 {
+			for _, file := range files {
+				for _, decl := range file.Decls {
+					var shown ast.Node
+					switch d := decl.(type) {
+					case *ast.FuncDecl:
+						name := d.Name.Name
+						if d.Recv != nil {
+							recv := d.Recv.List[0].Type
+							if star, ok := recv.(*ast.StarExpr); ok {
+								recv = star.X
+							}
+							if id, ok := recv.(*ast.Ident); ok {
+								name = id.Name
+							}
+						}
+						if used[pkg+"."+name] {
+							shown = d.Type
+						}
+					case *ast.GenDecl:
+						for _, spec := range d.Specs {
+							if s, ok := spec.(*ast.TypeSpec); ok {
+								st, isStruct := s.Type.(*ast.StructType)
+								structs[s.Name.Name] = isStruct
+								if isStruct && used[pkg+"."+s.Name.Name] {
+									markStructs(st, structs, used, pkg)
+								}
+							}
+						}
+					}
+					if shown != nil {
+						markStructs(shown, structs, used, pkg)
+					}
+				}
+			}
+		}
+		for _, file := range files {
+			for _, decl := range file.Decls {
+				d, ok := decl.(*ast.GenDecl)
+				if !ok {
+					continue
+				}
+				for _, spec := range d.Specs {
+					s, ok := spec.(*ast.TypeSpec)
+					if !ok || !s.Name.IsExported() || used[pkg+"."+s.Name.Name] {
+						continue
+					}
+					switch s.Type.(type) {
+					case *ast.StructType, *ast.InterfaceType:
+						t.Errorf("no Example uses %s.%s", pkg, s.Name.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// markStructs marks the structs that n speaks of as used.
+func markStructs(n ast.Node, structs, used map[string]bool, pkg string) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && structs[id.Name] {
+			used[pkg+"."+id.Name] = true
+		}
+		return true
+	})
+}
