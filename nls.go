@@ -155,8 +155,9 @@ type Config struct {
 	// Record receives every message of every session as a line of JSON, for
 	// nlstest.Replay: text whole, without the token, audio as its length and hash, or
 	// whole with RecordAudio. Text is what users said and heard. Each line is one Write,
-	// on the goroutine that sent or beside the one that reads, never two at a time; a
-	// slow Record slows its sessions. After an error, which is logged, it gets no more.
+	// never two at a time, and all of a session are written when it is done. A Record
+	// that is slow for long slows its sessions; one that returns an error, or does not
+	// return for 10 s while a session waits for it, gets no more, which is logged.
 	Record      io.Writer
 	RecordAudio bool
 

@@ -34,7 +34,7 @@ type SynthesisParams struct {
 	SpeechRate int    // -500 to 500
 	PitchRate  int    // -500 to 500
 
-	EnableSubtitle bool // word timing, delivered to OnMetaInfo
+	EnableSubtitle bool // word timing, delivered to OnMetaInfo; some voices, such as xiaoyun, have none, and the task fails
 	EnablePhonemes bool // Subtitle.Phonemes, and subtitles with it
 
 	// LongText uses the long-text service (SpeechLongSynthesizer), which takes

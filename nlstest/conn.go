@@ -47,8 +47,8 @@ const (
 func (s state) String() string { return [...]string{"ready", "starting", "working", "stopping"}[s] }
 
 // conn is one websocket. Everything about it happens on the goroutine of run:
-// what the reader reads and what a synthesis speaks comes to it by channels, so
-// there is nothing to lock and every frame has its place.
+// what the reader reads and what an engine says comes to it by channels, so there
+// is nothing to lock and every frame has its place.
 type conn struct {
 	server  *Server
 	link    *link
@@ -59,9 +59,11 @@ type conn struct {
 	number  int
 
 	in     chan message   // from the reader
+	pushed chan push      // by Server.Push
 	rx     <-chan message // in, or nil when no more is to be read
-	held   *message       // read too early, to be handled next
+	held   *message       // read too early, to be handled next; meanwhile nothing is read
 	spoken chan utterance // from the synthesis of the running task, nil if there is none
+	engine engineQueue    // of the running recognition, zero if there is none
 	done   chan struct{}  // closed when run ends
 
 	ctx    context.Context
@@ -71,20 +73,23 @@ type conn struct {
 	product  *product
 	task     task
 	taskID   string // of the running task, or else of the last one
-	appKey   string // of the running task
 	unasked  string // ID of the task that completed before it was stopped
 	answered bool   // the task has sent its first message
 
 	lastDirective               string
 	lastData, lastPing, lastPCM time.Time
+	gotPCM                      bool        // of the running task
 	timer                       *time.Timer // looks for deadlines that have passed
+	grace                       *time.Timer // of the engine, while a message is held for it
 
-	reply   <-chan time.Time // ends Options.ReplyDelay
+	reply   <-chan time.Time // ends the delay of onReply
 	onReply func()
 
 	noPong  bool
 	over    bool // nothing more is read or written
 	fault   *misbehaviour
+	appKey  string               // of the running task
+	tasks   int                  // that were started
 	sent    outgoing             // the last message
 	checker *conformance.Checker // of what is sent, in the tests of this module
 }
@@ -112,7 +117,7 @@ func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int,
 	muted := ws.NetConn().(*mutedConn)
 	c := &conn{
 		server: s, link: l, ws: ws, muted: muted, net: muted.Conn, account: account, number: number,
-		in: make(chan message), done: make(chan struct{}),
+		in: make(chan message), pushed: make(chan push), done: make(chan struct{}),
 		taskID: noTask,
 	}
 	if t, ok := c.net.(*trickleConn); ok {
@@ -134,26 +139,46 @@ func (c *conn) run() {
 	c.server.running.Go(c.read)
 	c.lastData = time.Now()
 	c.timer = time.NewTimer(time.Hour)
+	c.grace = time.NewTimer(time.Hour)
 	defer func() { // also when OnFrame or the engine has ended this goroutine, as t.FailNow does
 		defer c.link.Close()
 		defer close(c.done)
 		defer c.cancel()
 		defer c.timer.Stop()
-		c.endTask()
+		defer c.grace.Stop()
+		c.dropTask()
 	}()
 	c.arm()
 	c.at(BeforeStart)
 	for !c.over {
-		if m := c.held; m != nil {
+		if m := c.held; m != nil && !c.engine.first() {
 			c.held = nil
 			c.handle(*m)
 			continue
 		}
+		rx, grace := c.rx, (<-chan time.Time)(nil)
+		if c.held != nil {
+			rx, grace = nil, c.grace.C
+		} else if c.engine.full() {
+			rx = nil
+		}
 		select {
-		case m := <-c.rx:
+		case m := <-rx:
+			if c.engine.first() && m.kind != pingMessage {
+				held := m // which would else be on the heap each time
+				c.held = &held
+				c.grace.Reset(engineGrace)
+				break
+			}
 			c.handle(m)
+		case then := <-c.engine.results:
+			c.heard(then)
+		case <-grace:
+			c.engine.slow = true
 		case u := <-c.spoken:
 			c.task.(*synthesis).hear(u)
+		case p := <-c.pushed:
+			p.err <- c.push(p)
 		case <-c.timer.C:
 			c.checkDeadlines()
 		case <-c.reply:
@@ -162,6 +187,20 @@ func (c *conn) run() {
 		case <-c.link.gone:
 			c.over = true
 		}
+	}
+}
+
+// heard goes on with what the engine has said.
+func (c *conn) heard(then func()) {
+	full := c.engine.full()
+	c.engine.next()
+	if then != nil {
+		then()
+	}
+	if full && !c.engine.full() { // the client could not be heard meanwhile
+		c.lastData = time.Now()
+		c.lastPCM = c.lastData
+		c.arm()
 	}
 }
 
@@ -305,10 +344,17 @@ func (c *conn) handleText(data []byte) {
 
 // directive checks d in the order of protocol §12 and obeys it.
 func (c *conn) directive(d *directive) *failure {
+	fault, f := c.faultOfAppKey(d)
+	if f != nil {
+		return f
+	}
+	if c.server.opts.Expired {
+		return errTrialExpired
+	}
 	if status, text := c.server.accounts.checkAppKey(d.appKey, c.account); status != 0 {
 		return &failure{status, text}
 	}
-	p := products[d.namespace]
+	p := c.server.products[d.namespace]
 	if p == nil {
 		return errUnknownSpace
 	}
@@ -320,7 +366,7 @@ func (c *conn) directive(d *directive) *failure {
 		if c.state != ready {
 			return &failure{nls.StatusTaskStateError, fmt.Sprintf("Gateway:TASK_STATE_ERROR:Got start directive while task is %s!", c.state)}
 		}
-		return c.start(p, d)
+		return c.start(p, d, fault)
 	}
 	if role == roleStop && d.taskID == c.unasked {
 		return nil // it met a task that had just completed (protocol §11.9)
@@ -341,7 +387,7 @@ func (c *conn) directive(d *directive) *failure {
 		if !c.at(OnStop) {
 			return nil
 		}
-		return c.task.stop()
+		return c.task.stop(d)
 	}
 	if !c.at(DuringText) {
 		return nil
@@ -349,49 +395,56 @@ func (c *conn) directive(d *directive) *failure {
 	return c.task.control(d)
 }
 
-// start starts a task.
-func (c *conn) start(p *product, d *directive) *failure {
+// start starts a task, which has a fault unless that is nil.
+func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 	t, f := p.open(c, d)
 	if f != nil {
 		return f
 	}
-	if !c.server.acquire(d.appKey) {
-		return errTooMany
+	if f := c.server.quota.take(place{c.account, p.namespace}); f != nil {
+		return f
 	}
+	c.server.started.Add(1)
 	c.product, c.task, c.taskID, c.appKey = p, t, d.taskID, d.appKey
 	c.unasked, c.answered = "", false
 	c.lastDirective = d.name
 	c.state = starting
+	c.tasks++
+	c.server.register(c)
+	if f := c.taskFault(fault); f != nil {
+		return f
+	}
 	if !c.at(OnStart) {
 		return nil
 	}
 	begin := func() {
-		if f := t.begin(); f != nil {
-			c.fail(f)
-			return
+		c.state = working
+		if p.started != "" {
+			c.send(c.event(p.started, nil))
 		}
 		if c.task != t || c.over {
 			return
 		}
-		c.state = working
 		c.lastPCM = time.Now()
-		c.lastData = c.lastPCM
+		c.lastData, c.gotPCM = c.lastPCM, false
 		c.arm()
-		if p.started != "" {
-			c.send(c.event(p.started, nil))
+		if f := t.begin(); f != nil {
+			c.fail(f)
 		}
 	}
-	if p.started == "" {
-		begin()
-	} else {
-		c.afterDelay(begin)
-	}
+	t.prepare(func() {
+		if p.started == "" {
+			begin()
+		} else {
+			c.afterDelay(c.server.delays.started, begin)
+		}
+	})
 	return nil
 }
 
-// afterDelay calls f after Options.ReplyDelay, unless the task ends before.
-func (c *conn) afterDelay(f func()) {
-	if d := c.server.opts.ReplyDelay; d > 0 {
+// afterDelay calls f after d, unless the task ends before.
+func (c *conn) afterDelay(d time.Duration, f func()) {
+	if d > 0 {
 		c.reply, c.onReply = time.After(d), f
 	} else {
 		f()
@@ -410,7 +463,10 @@ func (c *conn) handleBinary(data []byte) {
 			c.fail(&failure{nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is '" + name + "'"})
 			return
 		}
-		c.lastPCM = time.Now()
+		if len(data) > maxAudio {
+			return
+		}
+		c.lastPCM, c.gotPCM = c.lastData, true
 		if !c.at(DuringAudio) {
 			return
 		}
@@ -423,7 +479,7 @@ func (c *conn) handleBinary(data []byte) {
 // complete ends the task with Completed. Nothing is left to be sent for it.
 func (c *conn) complete() {
 	c.state = stopping
-	c.afterDelay(c.completeNow)
+	c.afterDelay(c.server.delays.completed, c.completeNow)
 }
 
 func (c *conn) completeNow() {
@@ -431,7 +487,7 @@ func (c *conn) completeNow() {
 	m.payload(c.task.completed())
 	m.last = true
 	// Whoever sees Completed may start again, so the quota is free by then.
-	c.endTask()
+	c.endTask(time.Time{})
 	c.state = ready
 	c.lastData = time.Now()
 	c.arm()
@@ -446,12 +502,24 @@ func (c *conn) completeUnasked() {
 	c.complete()
 }
 
-// endTask lets go of the running task, if any.
-func (c *conn) endTask() {
+// dropTask is endTask for a task whose client has gone, which the service notices
+// at the idle cut.
+func (c *conn) dropTask() {
+	noticed, _ := c.deadline()
+	if idle := c.server.opts.IdleTimeout; noticed.IsZero() && idle > 0 {
+		noticed = time.Now().Add(idle)
+	}
+	c.endTask(noticed)
+}
+
+// endTask lets go of the running task, if any. Its place is free from the given
+// time on.
+func (c *conn) endTask(free time.Time) {
 	if c.task == nil {
 		return
 	}
-	defer c.server.release(c.appKey)
+	defer c.server.quota.free(place{c.account, c.product.namespace}, free)
+	c.server.unregister(c)
 	task := c.task
 	c.task, c.reply = nil, nil
 	task.end()
@@ -459,7 +527,7 @@ func (c *conn) endTask() {
 
 // fail ends the task, if any, and the connection.
 func (c *conn) fail(f *failure) {
-	c.endTask()
+	c.endTask(time.Time{})
 	c.send(outgoing{event: newTaskFailed(c.taskID, f), failed: true})
 	c.close(websocket.CloseNormalClosure, "")
 }
@@ -525,7 +593,7 @@ func (c *conn) checkDeadlines() {
 // §1.5). It is zero while the client need not send anything.
 func (c *conn) deadline() (time.Time, *failure) {
 	idle := c.server.opts.IdleTimeout
-	if idle < 0 || c.rx == nil || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
+	if idle < 0 || c.rx == nil || c.engine.full() || c.state == starting || c.state == stopping || c.state == working && c.product.oneShot {
 		return time.Time{}, nil
 	}
 	at := c.lastData.Add(idle)
@@ -535,16 +603,22 @@ func (c *conn) deadline() (time.Time, *failure) {
 			at = ceiling
 		}
 	}
-	if c.state == working && !c.product.text {
-		if starved := c.lastPCM.Add(idle); starved.Before(at) {
+	if c.state == working && !c.product.text && !c.product.described {
+		// The engine speaks first, but one that has had nothing yet waits for no more.
+		if starved := c.lastPCM.Add(idle); starved.Before(at) || starved.Equal(at) && c.gotPCM {
 			return starved, errAudioTimeout
 		}
 	}
+	return at, c.idle()
+}
+
+// idle is what the service says when it gives up waiting.
+func (c *conn) idle() *failure {
 	text := "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time"
 	if c.lastDirective != "" {
 		text += ", the last directive is '" + c.lastDirective + "'"
 	}
-	return at, &failure{nls.StatusIdleTimeout, text + "!"}
+	return &failure{nls.StatusIdleTimeout, text + "!"}
 }
 
 // outgoing is a message of the server: an event, or audio.

@@ -22,17 +22,21 @@ import (
 
 const (
 	// The path that counts for the signature is always "/"; the C++ SDK posts to
-	// the other one (protocol §9.2).
+	// the second one (protocol §9.2). The Java SDK calls the third in ROA style.
 	tokenPath    = "/"
 	tokenPathCpp = "/pop/2019-02-28/tokens"
+	tokenPathROA = "/pop/" + roaVersion + "/tokens"
+	roaVersion   = "2018-05-18"
 
 	// maxTokenRequest bounds query and body of a request each; maxTokenParams how
 	// many parameters they have. A real request has a dozen.
 	maxTokenRequest = 64 << 10
 	maxTokenParams  = 100
 
-	maxClockSkew   = 15 * time.Minute // protocol §9.3
+	maxClockSkew = 15 * time.Minute // protocol §9.3
+
 	timestampShape = "2006-01-02T15:04:05Z"
+	millisShape    = "2006-01-02T15:04:05.000Z" // of some clients, and taken
 
 	// tokensPerSecond is how many tokens an access key may create in a second.
 	tokensPerSecond = 100
@@ -51,6 +55,13 @@ type popError struct {
 	code, message string
 }
 
+// mismatch is the refusal of a signature. The official SDKs compare the string in it
+// with theirs to tell a wrong secret from a wrong request, so the text has to be the
+// service's to the letter.
+func mismatch(toSign string) *popError {
+	return &popError{http.StatusBadRequest, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation. server string to sign is:" + toSign}
+}
+
 // missing is the refusal of a request without a parameter.
 func missing(name string) *popError {
 	return &popError{http.StatusBadRequest, "Missing" + name, name + " is mandatory for this action."}
@@ -67,7 +78,6 @@ var (
 	errTimeExpired   = &popError{http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."}
 	errAccessKey     = &popError{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}
 	errSecurityToken = &popError{http.StatusBadRequest, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed."}
-	errSignature     = &popError{http.StatusBadRequest, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation."}
 	errNonce         = &popError{http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already."}
 	errThrottled     = &popError{http.StatusBadRequest, "Throttling.User", "Request was denied due to user flow control."}
 )
@@ -109,10 +119,19 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	enc.Encode(v)
 }
 
+// claim is a request as its client says that it is signed.
+type claim struct {
+	keyID, securityToken string
+	nonce                string // "" if the style of the request has none
+	at                   time.Time
+	signature, toSign    string
+	suffix               string // of the secret, to make it the key
+}
+
 // authenticate returns the account that signed r, or why it is refused. The
 // order of the checks inside the service is unknown.
 func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account string, refusal *popError) {
-	if r.URL.Path != tokenPath && r.URL.Path != tokenPathCpp {
+	if r.URL.Path != tokenPath && r.URL.Path != tokenPathCpp && r.URL.Path != tokenPathROA {
 		return "", errNoAPI
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -122,62 +141,126 @@ func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account
 	if !ok {
 		return "", errParameters
 	}
-
-	switch version, action, format := params.Get("Version"), params.Get("Action"), params.Get("Format"); {
-	case version == "":
-		return "", missing("Version")
-	case !slices.Contains(tokenVersions, version):
-		return "", errVersion
-	case action == "":
-		return "", missing("Action")
-	case action != "CreateToken":
-		return "", errNoAPI
-	case format != "" && !strings.EqualFold(format, "JSON"):
-		return "", errFormat
+	claimed := claimRPC
+	if r.URL.Path == tokenPathROA {
+		claimed = claimROA
 	}
-	for _, name := range tokenParams {
-		if params.Get(name) == "" {
-			return "", missing(name)
-		}
-	}
-	if params.Get("SignatureMethod") != "HMAC-SHA1" || params.Get("SignatureVersion") != "1.0" {
-		return "", errIncomplete
-	}
-
-	at, err := time.Parse(timestampShape, params.Get("Timestamp"))
-	if err != nil || at.Format(timestampShape) != params.Get("Timestamp") {
-		return "", errTimeFormat
+	c, refusal := claimed(r, params)
+	if refusal != nil {
+		return "", refusal
 	}
 	now := time.Now()
-	if now.Sub(at).Abs() > maxClockSkew {
+	if now.Sub(c.at).Abs() > maxClockSkew {
 		return "", errTimeExpired
 	}
 
-	keyID := params.Get("AccessKeyId")
-	secret, ok := a.accessKeys[keyID]
+	secret, ok := a.accessKeys[c.keyID]
 	if !ok {
 		return "", errAccessKey
 	}
 	var needs string
-	if strings.HasPrefix(keyID, stsPrefix) {
-		needs = securityToken(keyID)
+	if strings.HasPrefix(c.keyID, stsPrefix) {
+		needs = securityToken(c.keyID)
 	}
-	switch got := params.Get("SecurityToken"); {
+	switch got := c.securityToken; {
 	case got == "" && needs != "":
 		return "", missing("SecurityToken")
 	case got != needs:
 		return "", errSecurityToken
 	}
-	if !hmac.Equal([]byte(params.Get("Signature")), []byte(signature(r.Method, secret, params))) {
-		return "", errSignature
+	if !hmac.Equal([]byte(c.signature), []byte(sign(secret+c.suffix, c.toSign))) {
+		return "", mismatch(c.toSign)
 	}
 
 	// From here on the caller is known: nobody can use up the nonces or the
 	// quota of another.
-	if refusal := a.admit(keyID, params.Get("SignatureNonce"), now); refusal != nil {
+	if refusal := a.admit(c.keyID, c.nonce, now); refusal != nil {
 		return "", refusal
 	}
-	return a.owner(keyID), nil
+	return a.owner(c.keyID), nil
+}
+
+// claimRPC reads a request in RPC style, whose signature is a parameter.
+func claimRPC(r *http.Request, params url.Values) (c claim, refusal *popError) {
+	switch version, action, format := params.Get("Version"), params.Get("Action"), params.Get("Format"); {
+	case version == "":
+		return c, missing("Version")
+	case !slices.Contains(tokenVersions, version):
+		return c, errVersion
+	case action == "":
+		return c, missing("Action")
+	case action != "CreateToken":
+		return c, errNoAPI
+	case format != "" && !strings.EqualFold(format, "JSON"):
+		return c, errFormat
+	}
+	for _, name := range tokenParams {
+		if params.Get(name) == "" {
+			return c, missing(name)
+		}
+	}
+	if params.Get("SignatureMethod") != "HMAC-SHA1" || params.Get("SignatureVersion") != "1.0" {
+		return c, errIncomplete
+	}
+	at, ok := parseTimestamp(params.Get("Timestamp"))
+	if !ok {
+		return c, errTimeFormat
+	}
+	return claim{
+		keyID: params.Get("AccessKeyId"), securityToken: params.Get("SecurityToken"), nonce: params.Get("SignatureNonce"), at: at,
+		signature: params.Get("Signature"), toSign: stringToSign(r.Method, params), suffix: "&",
+	}, nil
+}
+
+func parseTimestamp(s string) (at time.Time, ok bool) {
+	for _, shape := range []string{timestampShape, millisShape} {
+		if at, err := time.Parse(shape, s); err == nil && at.Format(shape) == s {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// claimROA reads a request in ROA style, whose signature is in its header
+// (protocol §9.2). Clients differ in which header fields they send; what is there is
+// signed.
+func claimROA(r *http.Request, params url.Values) (c claim, refusal *popError) {
+	authorization := r.Header.Get("Authorization")
+	keyID, signature, ok := strings.Cut(strings.TrimPrefix(authorization, "acs "), ":")
+	switch version := r.Header.Get("X-Acs-Version"); {
+	case authorization == "":
+		return c, missing("Authorization")
+	case !ok || !strings.HasPrefix(authorization, "acs "):
+		return c, errIncomplete
+	case version != "" && version != roaVersion:
+		return c, errVersion
+	}
+	at, err := http.ParseTime(r.Header.Get("Date"))
+	if err != nil {
+		return c, errTimeFormat
+	}
+	var b strings.Builder
+	for _, s := range []string{r.Method, r.Header.Get("Accept"), r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), r.Header.Get("Date")} {
+		b.WriteString(s + "\n")
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-acs-") {
+			b.WriteString(lower + ":" + strings.TrimSpace(r.Header.Get(name)) + "\n")
+		}
+	}
+	b.WriteString(r.URL.Path)
+	separator := "?"
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		b.WriteString(separator + name)
+		if v := params.Get(name); v != "" {
+			b.WriteString("=" + v)
+		}
+		separator = "&"
+	}
+	return claim{
+		keyID: keyID, securityToken: r.Header.Get("X-Acs-Security-Token"), nonce: r.Header.Get("X-Acs-Signature-Nonce"), at: at,
+		signature: signature, toSign: b.String(),
+	}, nil
 }
 
 // parameters returns the parameters of query and form body.
@@ -198,8 +281,13 @@ func parameters(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	return params, err == nil
 }
 
-// signature signs all of params but Signature itself (protocol §9.2).
+// signature signs all of params but Signature itself, in RPC style.
 func signature(method, secret string, params url.Values) string {
+	return sign(secret+"&", stringToSign(method, params))
+}
+
+// stringToSign is what an RPC request signs (protocol §9.2).
+func stringToSign(method string, params url.Values) string {
 	var pairs []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		for _, v := range params[name] {
@@ -208,8 +296,12 @@ func signature(method, secret string, params url.Values) string {
 			}
 		}
 	}
-	mac := hmac.New(sha1.New, []byte(secret+"&"))
-	io.WriteString(mac, method+"&%2F&"+percentEncode(strings.Join(pairs, "&")))
+	return method + "&%2F&" + percentEncode(strings.Join(pairs, "&"))
+}
+
+func sign(key, toSign string) string {
+	mac := hmac.New(sha1.New, []byte(key))
+	io.WriteString(mac, toSign)
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
@@ -224,20 +316,23 @@ type caller struct {
 	count  int   // of tokens in that second
 }
 
-// admit refuses a nonce that was used, and more tokens than perSecond.
+// admit refuses a nonce that was used, if there is one, and more tokens than
+// perSecond.
 func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	hash := sha256.Sum256([]byte(keyID + "\x00" + nonce)) // a nonce may be long
-	if _, used := a.nonces[hash]; used {
-		return errNonce
+	if nonce != "" {
+		hash := sha256.Sum256([]byte(keyID + "\x00" + nonce)) // a nonce may be long
+		if _, used := a.nonces[hash]; used {
+			return errNonce
+		}
+		if len(a.nonceOrder) == maxNonces {
+			delete(a.nonces, a.nonceOrder[0])
+			a.nonceOrder = a.nonceOrder[1:]
+		}
+		a.nonces[hash] = struct{}{}
+		a.nonceOrder = append(a.nonceOrder, hash)
 	}
-	if len(a.nonceOrder) == maxNonces {
-		delete(a.nonces, a.nonceOrder[0])
-		a.nonceOrder = a.nonceOrder[1:]
-	}
-	a.nonces[hash] = struct{}{}
-	a.nonceOrder = append(a.nonceOrder, hash)
 
 	c := a.callers[keyID]
 	if c.second != now.Unix() {

@@ -1,14 +1,19 @@
 package nlstest
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,12 +166,13 @@ func TestCreateTokenRefuses(t *testing.T) {
 		{"clock 14 minutes slow", at(-14 * time.Minute), 200, ""},
 		{"clock 14 minutes fast", at(14 * time.Minute), 200, ""},
 		{"temporary key", sts(securityToken("STS.x")), 200, ""},
+		{"time with milliseconds", set("Timestamp", time.Now().UTC().Format("2006-01-02T15:04:05.000Z")), 200, ""},
 
 		{"clock 16 minutes slow", at(-16 * time.Minute), 400, "InvalidTimeStamp.Expired"},
 		{"clock 16 minutes fast", at(16 * time.Minute), 400, "InvalidTimeStamp.Expired"},
 		{"long ago", set("Timestamp", "0001-01-01T00:00:00Z"), 400, "InvalidTimeStamp.Expired"},
 		{"no time", set("Timestamp", "now"), 400, "InvalidTimeStamp.Format"},
-		{"fractional time", set("Timestamp", time.Now().UTC().Format("2006-01-02T15:04:05.000Z")), 400, "InvalidTimeStamp.Format"},
+		{"time with microseconds", set("Timestamp", time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")), 400, "InvalidTimeStamp.Format"},
 		{"zone", set("Timestamp", time.Now().Format("2006-01-02T15:04:05+08:00")), 400, "InvalidTimeStamp.Format"},
 		{"unknown key", set("AccessKeyId", "nobody"), 404, "InvalidAccessKeyId.NotFound"},
 		{"unknown action", set("Action", "DeleteToken"), 404, "InvalidAction.NotFound"},
@@ -244,6 +250,108 @@ func TestCreateTokenSignsAllParameters(t *testing.T) {
 	if a.issued() != 0 || len(a.nonces) != 0 {
 		t.Errorf("%d tokens and %d nonces from requests that nobody signed", a.issued(), len(a.nonces))
 	}
+}
+
+// The official SDKs compare the string that the service signed with theirs.
+func TestAMismatchShowsWhatTheServerSigned(t *testing.T) {
+	p := newParams()
+	p.Set("More", "a b*c~d/é+")
+	p.Set("Signature", signature("GET", "wrong", p))
+	_, answer := call(t, newAccounts(Options{}), getRequest(p))
+	message, _ := answer["Message"].(string)
+	const prefix = "Specified signature is not matched with our calculation. server string to sign is:"
+	signed, ok := strings.CutPrefix(message, prefix)
+	if !ok || sign("wrong&", signed) != p.Get("Signature") {
+		t.Errorf("got %q", message)
+	}
+}
+
+// roaRequest is CreateToken as the Java SDK 2.1.1 calls it (protocol §9.2).
+func roaRequest(method, keyID, secret string, more http.Header) *http.Request {
+	r := httptest.NewRequest(method, "/pop/2018-05-18/tokens", nil)
+	r.Header = http.Header{
+		"Accept":       {"application/json"},
+		"Content-Type": {"application/octet-stream;charset=utf-8"},
+		"Content-Md5":  {"1B2M2Y8AsgTpgAmY7PhCfg=="},
+		"Date":         {time.Now().UTC().Format(http.TimeFormat)},
+	}
+	canonical := ""
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		r.Header.Set(name, more.Get(name))
+		if strings.HasPrefix(name, "X-Acs-") {
+			canonical += strings.ToLower(name) + ":" + more.Get(name) + "\n"
+		}
+	}
+	mac := hmac.New(sha1.New, []byte(secret))
+	fmt.Fprintf(mac, "%s\napplication/json\n1B2M2Y8AsgTpgAmY7PhCfg==\napplication/octet-stream;charset=utf-8\n%s\n%s/pop/2018-05-18/tokens",
+		method, r.Header.Get("Date"), canonical)
+	r.Header.Set("Authorization", "acs "+keyID+":"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	return r
+}
+
+func TestCreateTokenAsJavaCallsIt(t *testing.T) {
+	sts := securityToken("STS.x")
+	header := func(pairs ...string) http.Header {
+		h := http.Header{}
+		for i := 0; i < len(pairs); i += 2 {
+			h.Set(pairs[i], pairs[i+1])
+		}
+		return h
+	}
+	without := func(r *http.Request, name string) *http.Request { r.Header.Del(name); return r }
+	with := func(r *http.Request, name, value string) *http.Request { r.Header.Set(name, value); return r }
+	for _, c := range []struct {
+		name   string
+		r      *http.Request
+		status int
+		code   string
+	}{
+		{"POST", roaRequest("POST", defaultKeyID, defaultSecret, nil), 200, ""},
+		{"GET", roaRequest("GET", defaultKeyID, defaultSecret, nil), 200, ""},
+		{"with the fields of newer SDKs", roaRequest("POST", defaultKeyID, defaultSecret,
+			header("X-Acs-Signature-Nonce", "n", "X-Acs-Version", "2018-05-18", "X-Acs-Signature-Method", "HMAC-SHA1", "User-Agent", "x")), 200, ""},
+		{"temporary key", roaRequest("POST", "STS.x", "other", header("X-Acs-Security-Token", sts)), 200, ""},
+
+		{"temporary key without its token", roaRequest("POST", "STS.x", "other", nil), 400, "MissingSecurityToken"},
+		{"other version", roaRequest("POST", defaultKeyID, defaultSecret, header("X-Acs-Version", "2019-02-28")), 404, "InvalidVersion"},
+		{"wrong secret", roaRequest("POST", defaultKeyID, "wrong", nil), 400, "SignatureDoesNotMatch"},
+		{"RPC key", roaRequest("POST", defaultKeyID, defaultSecret+"&", nil), 400, "SignatureDoesNotMatch"},
+		{"field not signed", with(roaRequest("POST", defaultKeyID, defaultSecret, nil), "X-Acs-Region-Id", "x"), 400, "SignatureDoesNotMatch"},
+		{"other Accept", with(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Accept", "*/*"), 400, "SignatureDoesNotMatch"},
+		{"unknown key", roaRequest("POST", "nobody", "x", nil), 404, "InvalidAccessKeyId.NotFound"},
+		{"no date", without(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Date"), 400, "InvalidTimeStamp.Format"},
+		{"old date", with(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Date", "Sun, 06 Nov 1994 08:49:37 GMT"), 400, "InvalidTimeStamp.Expired"},
+		{"no signature", without(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Authorization"), 400, "MissingAuthorization"},
+		{"other scheme", with(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Authorization", "Bearer a:b"), 400, "IncompleteSignature"},
+		{"no colon", with(roaRequest("POST", defaultKeyID, defaultSecret, nil), "Authorization", "acs x"), 400, "IncompleteSignature"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAccounts(Options{AccessKeys: map[string]string{defaultKeyID: defaultSecret, "STS.x": "other"}})
+			status, answer := call(t, a, c.r)
+			assertPOP(t, status, answer, c.status, c.code)
+			if c.status == 200 {
+				id, _ := answer["Token"].(map[string]any)["Id"].(string)
+				if _, refusal := a.checkToken(id, true); refusal != "" {
+					t.Error(refusal)
+				}
+			}
+		})
+	}
+}
+
+// Two requests of one second are equal to the letter, for Java sends no nonce.
+func TestJavaMayAskTwiceInASecond(t *testing.T) {
+	a := newAccounts(Options{})
+	for range 2 {
+		status, answer := call(t, a, roaRequest("POST", defaultKeyID, defaultSecret, nil))
+		assertPOP(t, status, answer, 200, "")
+	}
+	withNonce := func() *http.Request {
+		return roaRequest("POST", defaultKeyID, defaultSecret, http.Header{"X-Acs-Signature-Nonce": {"n"}})
+	}
+	call(t, a, withNonce())
+	status, answer := call(t, a, withNonce())
+	assertPOP(t, status, answer, 400, "SignatureNonceUsed")
 }
 
 func TestCreateTokenRefusesWhatIsNoRequest(t *testing.T) {
@@ -398,13 +506,14 @@ func TestAccountsMayBeUsedFromManyGoroutines(t *testing.T) {
 func FuzzCreateToken(f *testing.F) {
 	f.Add("GET", "/", newParams().Encode(), "")
 	f.Add("POST", tokenPathCpp, "", newParams().Encode()+"&Signature=x")
+	f.Add("POST", tokenPathROA, "a=b&a", "acs "+defaultKeyID+":c2ln")
 	f.Add("POST", "/", "Timestamp=-9999-01-01T00%3A00%3A00Z&Version=2019-02-28&Action=CreateToken", "a=%zz;&&=&=")
 	a := newAccounts(Options{})
 	f.Fuzz(func(t *testing.T, method, path, query, body string) {
 		r := &http.Request{
 			Method: method,
 			URL:    &url.URL{Path: path, RawQuery: query},
-			Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+			Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Authorization": {body}, "Date": {time.Now().UTC().Format(http.TimeFormat)}},
 			Body:   io.NopCloser(strings.NewReader(body)),
 			Host:   path,
 		}

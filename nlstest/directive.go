@@ -33,6 +33,34 @@ var (
 	errSilent        = &failure{nls.StatusSilentSpeech, "SILENT_SPEECH"}
 )
 
+// usualText is a text of protocol §7 for a status: one of the service's own if it has
+// one that does not quote the client.
+func usualText(status int) string {
+	switch status {
+	case nls.StatusAccessDenied:
+		return "Gateway:ACCESS_DENIED:Missing authorization header!"
+	case nls.StatusIdleTimeout:
+		return "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time!"
+	case nls.StatusTrialExpired:
+		return "Gateway:FREE_TRIAL_EXPIRED:The free trial has expired!"
+	case nls.StatusAppKeyNotExist:
+		return appKeyNotExist
+	case nls.StatusAppKeyMismatch:
+		return appKeyMismatch
+	}
+	for _, f := range []*failure{
+		errNoHeader, errNoText, errNotWorking, errDecode, errServer, errTooMany, errUnknownSpace, errAudioTimeout, errNoAudio, errSpeechTooLong, errSilent,
+	} {
+		if f.status == status {
+			return f.text
+		}
+	}
+	if status/10_000_000 == 5 {
+		return errServer.text
+	}
+	return "Gateway:CLIENT_ERROR:Client error!"
+}
+
 func invalidPayload(d *directive) *failure {
 	return &failure{nls.StatusDirectiveInvalid,
 		fmt.Sprintf("Gateway:DIRECTIVE_INVALID:Invalid payload for event '%s.%s'!", quotable(d.namespace), quotable(d.name))}

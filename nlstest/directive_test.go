@@ -24,8 +24,9 @@ func FuzzDirective(f *testing.F) {
 		fill("SpeechTranscriber", "ControlTranscriber") + `{"max_sentence_silence":-1e99}}`,
 		fill("SpeechRecognizer", "StartRecognition") + `{"enable_voice_detection":true,"max_end_silence":200}}`,
 		fill("SpeechSynthesizer", "StartSynthesis") + `{"text":"<speak>\ud800</speak>","volume":0}}`,
-		fill("SpeechLongSynthesizer", "StartSynthesis") + `{"text":"x","enable_subtitle":true,"format":"wav"}}`,
+		fill("SpeechLongSynthesizer", "StartSynthesis") + `{"text":"x","voice":"siqi","enable_subtitle":true,"format":"wav"}}`,
 		fill("FlowingSpeechSynthesizer", "StartSynthesis") + `{}}`,
+		fill("SpeechSynthesizer", "StartSynthesis") + `{"text":"<speak voice='zhimi_emo'><emotion category='hate'>x</emotion></speak>"}}`,
 		fill("FlowingSpeechSynthesizer", "RunSynthesis") + `{"text":"好。"}}`,
 		fill("FlowingSpeechSynthesizer", "StopSynthesis") + `null}`,
 	} {

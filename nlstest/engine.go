@@ -8,8 +8,8 @@ import (
 )
 
 // Engine turns audio into text and text into audio. Its methods are safe for
-// concurrent use, and one that exits its goroutine, as t.FailNow does, drops the
-// connection.
+// concurrent use and may take their time: the connection goes on meanwhile. One that
+// exits its goroutine, as t.FailNow does, fails its task.
 type Engine interface {
 	// Recognize begins to recognise one stream of 16-bit mono PCM, and gives up
 	// when ctx ends, as the task does. ...Started is sent once it has returned; an
@@ -23,8 +23,9 @@ type Engine interface {
 	// With a piece come the subtitles of the units that begin in it, such as one
 	// Chinese character or one English word: Text, and Begin and End from the
 	// start of the audio, BeginIndex and EndIndex in characters from the start of
-	// text, Phonemes if it knows them. The server adds the item for the whole sentence (protocol §5.4). Both
-	// slices are valid until emit returns.
+	// text, Phonemes if it knows them; where a client asks for phonemes and they are
+	// nil, the server invents some. The server adds the item for the whole sentence
+	// (protocol §5.4). Both slices are valid until emit returns.
 	Synthesize(ctx context.Context, text string, v Voice, emit func(pcm []byte, words []nls.Subtitle) error) error
 }
 
@@ -61,7 +62,7 @@ type Voice struct {
 	PitchRate  int // -500 to 500
 }
 
-// Recognition is one running recognition, used by one goroutine. What it returns
+// Recognition is one running recognition, used by one goroutine at a time. What it returns
 // may share memory with it until the next call.
 type Recognition interface {
 	// Write takes audio, cut anywhere, and returns what changed, oldest first.

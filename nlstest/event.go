@@ -108,6 +108,46 @@ type (
 	}
 )
 
+// continuable is a payload of a transcription that may go on from an earlier one, with
+// what is to be added to its indices and times, in milliseconds.
+type continuable interface {
+	continued(index int, time int64) continuable
+}
+
+func (s sentenceBegin) continued(index int, time int64) continuable {
+	s.Index += index
+	s.Time += time
+	return s
+}
+
+func (r resultChanged) continued(index int, time int64) continuable {
+	r.Index += index
+	r.Time += time
+	r.Words = later(r.Words, time)
+	return r
+}
+
+func (s sentenceEnd) continued(index int, time int64) continuable {
+	s.Index += index
+	s.Time += time
+	s.BeginTime += time
+	s.Words = later(s.Words, time)
+	s.Stash.SentenceID += index
+	s.Stash.BeginTime += time
+	s.Stash.CurrentTime += time
+	s.Stash.Words = later(s.Stash.Words, time)
+	return s
+}
+
+func later(words []wordRow, time int64) []wordRow {
+	words = append([]wordRow{}, words...)
+	for i := range words {
+		words[i].StartTime += time
+		words[i].EndTime += time
+	}
+	return words
+}
+
 // withoutWords is what is left of a result that does not fit into a frame.
 func (r resultChanged) withoutWords() any {
 	r.Words = []wordRow{}
@@ -138,8 +178,8 @@ type (
 		Sentence   bool   `json:"sentence"`
 		Phoneme    string `json:"phoneme,omitempty"` // SpeechSynthesizer: "null" when there is none
 
-		// FlowingSpeechSynthesizer: empty when there are none. SpeechSynthesizer: only
-		// with enable_phoneme_timestamp.
+		// With enable_phoneme_timestamp. Without it FlowingSpeechSynthesizer has an
+		// empty one, SpeechSynthesizer none.
 		PhonemeList *[]any `json:"phoneme_list,omitempty"`
 	}
 

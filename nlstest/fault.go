@@ -90,6 +90,7 @@ const (
 	Masked                    // masked: a masked server frame
 	Truncated                 // truncated: half a frame, then the end
 	BigPing                   // bigping: a ping with an oversize payload
+	Idle                      // idle: TaskFailed 40000004 in the words of the idle cut, which name the last directive; on-stop: as after audio without speech, elsewhere as of a service that is too busy
 )
 
 // String returns the name of a in ParseFault.
@@ -100,7 +101,7 @@ var actionNames = []string{
 	"refuse", "garbage", "hang", "halfopen", "reset", "eof", "close", "taskfailed", "nopong", "stopreading",
 	"delay", "trickle", "twice", "early", "late",
 	"notjson", "array", "emptytext", "noheader", "nullpayload", "wrongtypes", "unknown", "wrongnamespace", "wrongtask",
-	"invalidutf8", "hugetext", "binary", "fragmented", "badopcode", "rsv", "masked", "truncated", "bigping",
+	"invalidutf8", "hugetext", "binary", "fragmented", "badopcode", "rsv", "masked", "truncated", "bigping", "idle",
 }
 
 func nameOf(names []string, i int) string {
@@ -121,6 +122,18 @@ func indexOf(names []string, name string) (int, bool) {
 
 // maxHugeText is the most MiB that HugeText sends.
 const maxHugeText = 1024
+
+// Task is a task whose Start the Server has accepted.
+type Task struct {
+	Conn      int // its connection; connections count from 1
+	Number    int // on that connection, from 1
+	AppKey    string
+	Namespace string // the product, such as "SpeechTranscriber"
+	TaskID    string
+}
+
+// faultPrefix begins a token or an app key that is the name of a fault.
+const faultPrefix = "fault:"
 
 // check reports a Fault that cannot happen.
 func (f *Fault) check() error {
@@ -154,8 +167,12 @@ func (f *Fault) check() error {
 // ParseFault reads the name of a fault, such as "reset@after-start" or
 // "taskfailed@during-audio,code=50000000,after=3": an action, a point and any of
 // code=N, text=T, after=N, delay=D and only. D is a duration such as 200ms; in T
-// a comma is written %2C and a percent sign %25. A connection whose URL has
-// ?fault=NAME behaves so, unless Options.Fault says otherwise.
+// a comma is written %2C and a percent sign %25.
+//
+// A program that cannot set Options names a fault in the URL, as ?fault=NAME, or has
+// "fault:NAME" for its token; either is of the connection. "fault:NAME" for its AppKey
+// is of each of its tasks: the points from OnStart on. Such a token and AppKey are
+// good for the default account. What Options say goes before.
 func ParseFault(name string) (*Fault, error) {
 	head, rest, more := strings.Cut(name, ",")
 	do, at, ok := strings.Cut(head, "@")

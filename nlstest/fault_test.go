@@ -78,7 +78,7 @@ func TestEveryFaultHasANameThatParses(t *testing.T) {
 			t.Errorf("%d actions at %s", happens, at)
 		}
 	}
-	if AfterStop != Point(len(pointNames)-1) || BigPing != Action(len(actionNames)-1) {
+	if AfterStop != Point(len(pointNames)-1) || Idle != Action(len(actionNames)-1) {
 		t.Error("the names are not those of the constants")
 	}
 }
@@ -302,6 +302,7 @@ func TestFaults(t *testing.T) {
 		results = ", 1s SentenceBegin, SentenceEnd"
 		stopped = ", 2s TranscriptionCompleted"
 		pong    = ", 3s pong"
+		idle    = "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time"
 	)
 	for _, row := range []struct{ space, fault, want string }{
 		{st, "", started + results + stopped + pong},
@@ -332,6 +333,9 @@ func TestFaults(t *testing.T) {
 		{st, "taskfailed@on-start", "0s TaskFailed 50000000 Gateway:SERVER_ERROR:Server error!, close 1000, EOF"},
 		{st, "taskfailed@during-audio,code=51040104,text=x,after=1", started + ", 1s SentenceBegin, TaskFailed 51040104 x, close 1000, EOF"},
 		{st, "taskfailed@after-stop,code=50000000,text=late", started + results + stopped + ", TaskFailed 50000000 late, close 1000, EOF"},
+		{st, "idle@before-start", "0s TaskFailed 40000004 " + idle + "!(task), close 1000, EOF"},
+		{st, "idle@on-start", "0s TaskFailed 40000004 " + idle + ", the last directive is 'StartTranscription'!, close 1000, EOF"},
+		{st, "idle@on-stop", started + results + ", 2s TaskFailed 40000004 " + idle + ", the last directive is 'StopTranscription'!, close 1000, EOF"},
 		{st, "nopong@before-start", started + results + stopped},
 		{flow, "stopreading@during-text", "0s SynthesisStarted, 1s SentenceBegin, 3200 bytes, 3200 bytes, SentenceSynthesis, SentenceEnd"},
 		{st, "delay@on-start,delay=500ms", "500ms TranscriptionStarted" + results + stopped + pong},
@@ -385,7 +389,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(row.space+"/"+row.fault, ",", ";"), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				c := rawDial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), row.space, row.fault)
+				c := rawDial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: fakeEngine{}}), row.space, row.fault)
 				if got := c.session(); got != row.want {
 					t.Errorf("got  %s\nwant %s", got, row.want)
 				}
@@ -532,6 +536,147 @@ func TestOptionsFaultThatCannotHappenIsRefused(t *testing.T) {
 	_, resp, err := handshake(t, s, "", nil)
 	if err == nil || resp == nil || resp.StatusCode != 400 {
 		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+// A program that builds its own URL names a fault in what it is configured with.
+func TestAFaultCanBeATokenOrAnAppKey(t *testing.T) {
+	open := func(t *testing.T, token string) (*client, *http.Response) {
+		s := start(t, Options{Pipe: true, Engine: fakeEngine{}})
+		ws, resp, err := handshake(t, s, "", http.Header{"X-NLS-Token": {token}})
+		if err != nil {
+			return nil, resp
+		}
+		t.Cleanup(func() { ws.Close() })
+		return &client{t: t, ws: ws, space: "SpeechTranscriber", taskID: wire.NewID(), appKey: s.Config().AppKey}, resp
+	}
+	const failure = "taskfailed@after-start,code=40000005"
+	for _, row := range []struct {
+		name, token, appKey string
+		status              int
+		text                string // of a TaskFailed, or of the refused handshake
+	}{
+		{"token", "fault:" + failure, "", 40000005, "Gateway:TOO_MANY_REQUESTS:Too many requests!"},
+		{"AppKey", "", "fault:" + failure, 40000005, "Gateway:TOO_MANY_REQUESTS:Too many requests!"},
+		{"the task's goes before", "fault:hang@after-start", "fault:" + failure, 40000005, "Gateway:TOO_MANY_REQUESTS:Too many requests!"},
+		{"handshake, by token", "fault:refuse@handshake,code=503,text=busy", "", 503, "busy"},
+		{"no fault, token", "fault:boom@on-start", "", 400, `nlstest: fault "boom@on-start": unknown action`},
+		{"no fault, AppKey", "", "fault:boom@on-start", 40020105, `nlstest: fault "boom@on-start": unknown action`},
+		{"handshake, by AppKey", "", "fault:refuse@handshake", 40020105, "nlstest: fault refuse: a task has no point handshake"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				c, resp := open(t, orDefault(row.token, defaultToken))
+				if row.status < 1000 {
+					if body, _ := io.ReadAll(resp.Body); resp.StatusCode != row.status || string(body) != row.text {
+						t.Errorf("got %s %s", resp.Status, body)
+					}
+					return
+				}
+				c.appKey = orDefault(row.appKey, c.appKey)
+				c.send("StartTranscription", "{}")
+				if row.status == 40000005 {
+					c.want("TranscriptionStarted")
+				}
+				c.wantFailed(row.status, row.text)
+			})
+		})
+	}
+}
+
+func TestAnAppKeyWithAFaultServesTaskAfterTask(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
+		good := c.appKey
+		for _, appKey := range []string{good, "fault:twice@on-stop", good, "fault:twice@on-stop"} {
+			c.appKey, c.taskID = appKey, wire.NewID()
+			enter(c, "working")
+			c.send("StopTranscription", "")
+			c.want("TranscriptionCompleted")
+			if appKey != good {
+				c.want("TranscriptionCompleted")
+			}
+		}
+	})
+}
+
+// A fault that has not happened in its task does not happen in the next one.
+func TestAFaultOfATaskEndsWithIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
+		good := c.appKey
+		for _, appKey := range []string{"fault:taskfailed@during-audio", good} {
+			c.appKey, c.taskID = appKey, wire.NewID()
+			enter(c, "working")
+			if appKey == good {
+				c.binary(silence(time.Second, 16000))
+			}
+			c.send("StopTranscription", "")
+			c.want("TranscriptionCompleted")
+		}
+	})
+}
+
+func TestTaskFaultChoosesByProductAndTask(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var asked []Task
+		s := start(t, Options{Pipe: true, Engine: fakeEngine{}, TaskFault: func(k Task) *Fault {
+			asked = append(asked, k)
+			if k.Namespace == "SpeechRecognizer" && k.Number == 2 {
+				return &Fault{Do: TaskFailed, At: DuringAudio, Code: 41010105}
+			}
+			return nil
+		}})
+		c := dial(t, s, "SpeechTranscriber", "")
+		enter(c, "working")
+		c.send("StopTranscription", "")
+		c.want("TranscriptionCompleted")
+		first := c.taskID
+		c.space, c.taskID = "SpeechRecognizer", wire.NewID()
+		enter(c, "working")
+		c.binary(silence(time.Second, 16000))
+		c.wantFailed(41010105, "SILENT_SPEECH")
+
+		c2 := dial(t, s, "SpeechRecognizer", "")
+		enter(c2, "working")
+		c2.binary(silence(time.Second, 16000))
+		c2.send("StopRecognition", "")
+		c2.until("RecognitionCompleted")
+		key := s.Config().AppKey
+		want := []Task{{1, 1, key, "SpeechTranscriber", first}, {1, 2, key, "SpeechRecognizer", c.taskID}, {2, 1, key, "SpeechRecognizer", c2.taskID}}
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked %+v\nwant %+v", asked, want)
+		}
+	})
+}
+
+func TestATaskFaultThatCannotHappenFailsTheTask(t *testing.T) {
+	c := dial(t, start(t, Options{TaskFault: func(Task) *Fault { return &Fault{Do: Hang, At: BeforeStart} }}), "SpeechTranscriber", "")
+	c.send("StartTranscription", "{}")
+	c.wantFailed(50000000, "nlstest: fault hang: a task has no point before-start")
+}
+
+func TestAFaultWithoutATextHasOne(t *testing.T) {
+	for status, want := range map[int]string{
+		0:        "Gateway:SERVER_ERROR:Server error!",
+		50000000: "Gateway:SERVER_ERROR:Server error!",
+		51020001: "Gateway:SERVER_ERROR:Server error!",
+		40000000: "Gateway:CLIENT_ERROR:Empty audio data!",
+		40000001: "Gateway:ACCESS_DENIED:Missing authorization header!",
+		40000004: "Gateway:IDLE_TIMEOUT:Websocket session is idle for too long time!",
+		40000005: "Gateway:TOO_MANY_REQUESTS:Too many requests!",
+		40000010: "Gateway:FREE_TRIAL_EXPIRED:The free trial has expired!",
+		40020105: "Meta:APPKEY_NOT_EXIST:Appkey not exist!",
+		40020106: "Meta:APPKEY_UID_MISMATCH:Appkey and user mismatch!",
+		41040201: "Realtime:GET_CLIENT_DATA_TIMEOUT:Client data does not send continuously!",
+		49999999: "Gateway:CLIENT_ERROR:Client error!",
+	} {
+		inBubble(t, func(t *testing.T) {
+			f := Fault{Do: TaskFailed, At: OnStart, Code: status}
+			c := dial(t, start(t, Options{Pipe: true}), "SpeechTranscriber", "?fault="+url.QueryEscape(f.String()))
+			c.send("StartTranscription", "{}")
+			c.wantFailed(orDefault(status, 50000000), want)
+		})
 	}
 }
 

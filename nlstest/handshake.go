@@ -46,15 +46,18 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "application/json", notFound)
 		return
 	}
-	token, present := tokenOf(r)
-	account, refusal := s.accounts.checkToken(token, present)
-	if refusal != "" {
-		refuse(w, http.StatusForbidden, "text/plain", refusal)
-		return
-	}
 	fault, err := s.faultOf(r)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "text/plain", err.Error())
+		return
+	}
+	token, present := tokenOf(r)
+	if strings.HasPrefix(token, faultPrefix) {
+		_, token, _ = s.accounts.defaults()
+	}
+	account, refusal := s.accounts.checkToken(token, present)
+	if refusal != "" {
+		refuse(w, http.StatusForbidden, "text/plain", refusal)
 		return
 	}
 	link := r.Context().Value(linkKey{}).(*link)
@@ -144,6 +147,10 @@ func (s *Server) faultOf(r *http.Request) (*Fault, error) {
 		}
 	}
 	if name := r.URL.Query().Get("fault"); name != "" {
+		return ParseFault(name)
+	}
+	token, _ := tokenOf(r)
+	if name, ok := strings.CutPrefix(token, faultPrefix); ok {
 		return ParseFault(name)
 	}
 	return nil, nil

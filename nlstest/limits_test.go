@@ -21,7 +21,7 @@ func (quietEngine) Synthesize(_ context.Context, text string, _ Voice, emit func
 
 func TestAnEngineThatSaysNothingMakesNoEmptyMessage(t *testing.T) {
 	c := dial(t, start(t, Options{Engine: quietEngine{}}), "SpeechSynthesizer", "")
-	c.send("StartSynthesis", `{"text":"a","enable_subtitle":true}`)
+	c.send("StartSynthesis", `{"text":"a","voice":"siqi","enable_subtitle":true}`)
 	if got := names(c.until("SynthesisCompleted")); got != "MetaInfo MetaInfo SynthesisCompleted" {
 		t.Errorf("got %s", got)
 	}

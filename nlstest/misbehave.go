@@ -3,6 +3,7 @@ package nlstest
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,9 +18,60 @@ import (
 // misbehaviour is the fault of one connection, and how far it has come.
 type misbehaviour struct {
 	Fault
+	ofTask   bool // not of the connection
 	happened bool
 	waits    usual // the message that the action is waiting for
 	skip     bool  // leave the next message out
+}
+
+// faultOfAppKey takes the fault out of an AppKey that names one.
+func (c *conn) faultOfAppKey(d *directive) (*Fault, *failure) {
+	name, ok := strings.CutPrefix(d.appKey, faultPrefix)
+	if !ok {
+		return nil, nil
+	}
+	d.appKey, _, _ = c.server.accounts.defaults()
+	f, err := ParseFault(name)
+	if err == nil {
+		err = f.checkTask()
+	}
+	if err != nil {
+		return nil, &failure{nls.StatusAppKeyNotExist, quotable(err.Error())}
+	}
+	return f, nil
+}
+
+// taskFault gives the task that starts the fault that Options want, or else f.
+func (c *conn) taskFault(f *Fault) *failure {
+	if choose := c.server.opts.TaskFault; choose != nil {
+		if g := choose(c.taskInfo()); g != nil {
+			if err := g.checkTask(); err != nil {
+				return &failure{nls.StatusServerError, quotable(err.Error())}
+			}
+			f = g
+		}
+	}
+	if c.fault != nil && c.fault.ofTask {
+		c.fault = nil // of the task before
+	}
+	if f != nil {
+		c.fault = &misbehaviour{Fault: *f, ofTask: true}
+		c.checker = nil
+	}
+	return nil
+}
+
+// taskInfo is the task that runs.
+func (c *conn) taskInfo() Task {
+	return Task{Conn: c.number, Number: c.tasks, AppKey: c.appKey, Namespace: c.product.namespace, TaskID: c.taskID}
+}
+
+// checkTask is check for a Fault of a task.
+func (f *Fault) checkTask() error {
+	if f.At < OnStart {
+		return fmt.Errorf("nlstest: fault %s: a task has no point %s", f.Do, f.At)
+	}
+	return f.check()
 }
 
 // usual says which message the action of a fault deals with.
@@ -135,11 +187,10 @@ func (f *misbehaviour) atOnce(c *conn) bool {
 	case CloseFrame:
 		c.close(f.Code, f.Text)
 	case TaskFailed:
-		if f.Code == 0 && f.Text == "" {
-			c.fail(errServer)
-		} else {
-			c.fail(&failure{orDefault(f.Code, nls.StatusServerError), f.Text})
-		}
+		code := orDefault(f.Code, nls.StatusServerError)
+		c.fail(&failure{code, orDefault(f.Text, usualText(code))})
+	case Idle:
+		c.fail(c.idle())
 	case NoPong:
 		c.noPong = true
 	case StopReading:

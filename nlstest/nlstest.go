@@ -12,7 +12,8 @@
 // writes text into the audio it synthesises and reads it back when that audio
 // is recognised; in any other audio it finds where speech is, not what was
 // said. [Script] answers any audio with given sentences, for tests of code that
-// needs known words. Set Options.Engine to plug in a real engine.
+// needs known words. Set Options.Engine to plug in a real engine, Options.Codecs for
+// compressed audio, and Options.Namespaces for products that only CommonProto speaks.
 //
 // # Text
 //
@@ -33,42 +34,65 @@
 // SentenceEnd.time includes it; with enable_semantic_sentence_detection with its
 // mark (。！？ and the like), and stash_result has what was heard after it.
 //
+// # Accounts, voices, time
+//
+// Sessions are counted for each account and product, see Options.MaxSessions,
+// Trial and Expired.
+//
+// Voices are those of the vendor's public list, with its sample rates, timestamps
+// and emotions. What a voice cannot do is refused with the status of the service:
+// an unknown name and, outside FlowingSpeechSynthesizer, a voice of CosyVoice
+// ("long...", "loong...", "cosyvoice...") with 418 of the engine, an emotion of SSML
+// with 423, subtitles with 425, for which xiaoyun, the default, is an example. Those of
+// CosyVoice have neither timestamps nor emotions, and their Sentence events no
+// subtitles. Phonemes that the Engine does not know are invented.
+//
+// ...Started and ...Completed take a moment, see Options.ReplyDelay and Latency. Audio
+// before ...Started fails the task, and an audio message of more than 512 KiB is
+// swallowed without an answer.
+//
 // # Where it differs from the service
 //
-// Audio may come faster than it plays (status 41040202 does not occur). Formats
-// that need a codec (opus, opu, speex, amr, mp3, aac) are accepted by name for
-// recognition, and their audio then fails with 40270003; synthesis makes pcm and
-// wav only, and refuses mp3 as it refuses an unknown format. Every voice name is
-// good, with or without subtitles, but "invalid" and the empty one, and outside
-// FlowingSpeechSynthesizer those of CosyVoice ("long..."). A max_sentence_silence
-// outside 200 to 6000 fails with 40010003. An event that would not fit into the 64
-// KiB that clients can read comes without its words.
+// Audio may come faster than it plays, unless Options.RealTime says otherwise
+// (status 41040202 does not occur). Formats that need a codec (opus, opu, speex,
+// amr, mp3, aac) are accepted by name for recognition, and without one in
+// Options.Codecs their audio then fails with 40270003; without one synthesis makes
+// pcm and wav only, and refuses mp3 as it refuses an unknown format. The status of a
+// sample rate that a voice lacks, 40010003, is a guess, every name that looks like
+// one of CosyVoice is good, at any rate, and a voice without emotions refuses
+// <emotion> with 423 where the service may call the SSML illegal. A
+// max_sentence_silence outside 200 to 6000 fails with 40010003. An event that would
+// not fit into the 64 KiB that clients can read comes without its words.
 package nlstest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/nlsgo/nls"
 )
 
 const (
-	defaultMaxSessions = 200              // of a paid project (protocol §3.1)
 	defaultIdleTimeout = 10 * time.Second // protocol §1.5
 
 	// The addresses of the listeners in Pipe mode. Nothing listens there on TCP.
-	pipeGateway = "127.0.0.1:1"
-	pipeToken   = "127.0.0.1:2"
+	pipeGateway    = "127.0.0.1:1"
+	pipeToken      = "127.0.0.1:2"
+	pipeTokenPlain = "127.0.0.1:3"
 )
 
 // Options configures a Server. The zero value accepts the AppKey, token and
@@ -78,25 +102,56 @@ type Options struct {
 	TLS  bool   // serve wss with the server's own certificate authority
 	Pipe bool   // no TCP: in-memory connections, for testing/synctest
 
+	// PlainToken serves the token API over plain HTTP too, at Server.TokenURLPlain,
+	// where the official SDKs call it. Package nls does not.
+	PlainToken bool
+
 	AppKeys    map[string]string // app key to account; nil means one default key
 	Tokens     map[string]string // token to account; nil means one default token
 	AccessKeys map[string]string // access key ID to secret; nil means one default pair
 	TokenTTL   time.Duration     // lifetime of created tokens; zero means 24 hours
 
-	// MaxSessions is how many sessions an app key may have at a time; a Start
-	// beyond fails with 40000005. Zero means 200, negative no limit.
+	// MaxSessions is how many sessions an account may have at a time in each
+	// product, whatever the app key; a Start beyond fails with 40000005. Zero means
+	// the quotas of the service: 200, of SpeechLongSynthesizer 100, of
+	// FlowingSpeechSynthesizer 10. Negative means no limit. A session that ends with
+	// Completed or TaskFailed gives its place back at once; the place of one that is
+	// dropped is held until the idle cut, see IdleTimeout.
 	MaxSessions int
 
+	// Trial makes the accounts trial ones: quotas of 2 sessions, unless MaxSessions
+	// says otherwise, and 40000010 for SpeechLongSynthesizer and
+	// FlowingSpeechSynthesizer, of which there is no trial.
+	Trial bool
+
+	// Expired answers every directive with 40000010, before its app key is looked at,
+	// as the service does when a trial is over or a bill unpaid.
+	Expired bool
+
 	// IdleTimeout is how long a client may be silent where the service waits for
-	// it: 40000004, and 41040201 for recognition without audio. With pings in
+	// it: 40000004, and 41040201 for a recognition whose audio stops. With pings in
 	// between it is 2.3 times as long, but not for audio. Zero means 10 seconds,
 	// as the service has; negative means none.
 	IdleTimeout time.Duration
 
-	// ReplyDelay passes before ...Started and ...Completed, as on a network. Zero
-	// means none; audio that a client sends too early, before it has seen
-	// ...Started, may then come just late enough to be accepted.
+	// ReplyDelay passes before ...Started and ...Completed. Zero means 20 ms and 40 ms,
+	// so that audio which a client sends before it has seen ...Started is refused as by
+	// the service; negative means none, for tests that measure.
 	ReplyDelay time.Duration
+
+	// Latency slows the server down to what captures of the service show: 60 ms to
+	// ...Started and 140 ms to ...Completed, unless ReplyDelay is set, and 220 ms to
+	// the first audio of a synthesis.
+	Latency bool
+
+	// RealTime drops the connection, without TaskFailed, of a client whose audio comes
+	// more than 10 times faster than it plays over 5 seconds.
+	RealTime bool
+
+	// Voices are the names of further voices, such as those that were made for a
+	// customer or that only an Engine has. They have every sample rate and timestamps,
+	// and no emotions.
+	Voices []string
 
 	Engine Engine // nil means Loopback
 
@@ -106,10 +161,23 @@ type Options struct {
 	// their length alone.
 	PlainPartials bool
 
+	// Codecs decode and encode audio, by format: for recognition "opus", "opu",
+	// "speex", "amr", "mp3" and "aac", for synthesis any name, such as "mp3". "pcm" and
+	// "wav" need none.
+	Codecs map[string]Codec
+
+	// Namespaces are more products, by name, in answer to CommonProto.
+	Namespaces map[string]Namespace
+
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
 	// fault in the URL instead, see ParseFault.
 	Fault func(*http.Request) *Fault
+
+	// TaskFault decides how a task misbehaves, nil for not at all. It is called for
+	// each Start that is accepted, from the goroutine of its connection, and goes
+	// before what Fault said. Its points are those from OnStart on.
+	TaskFault func(Task) *Fault
 
 	// OnFrame sees every message received and sent, in the order of the wire,
 	// one call at a time for each connection. The Payload may be kept.
@@ -121,13 +189,16 @@ type Server struct {
 	URL      string // ws://127.0.0.1:port/ws/v1, or wss
 	TokenURL string // https://127.0.0.1:port/, always TLS, as the SDK demands
 
+	TokenURLPlain string // http://127.0.0.1:port/ with Options.PlainToken, else ""
+
 	opts      Options
 	replay    atomic.Pointer[replay] // nil but in a Replayer
 	accounts  *accounts
+	products  map[string]*product // by namespace
 	authority *authority
 	pipes     map[string]*pipeListener // by address, in Pipe mode
 	gateway   *http.Server
-	token     *http.Server
+	token     *http.Server // of all listeners of the token API
 
 	ctx     context.Context // of the engines; ends with the Server
 	cancel  context.CancelFunc
@@ -135,12 +206,13 @@ type Server struct {
 
 	counters
 
-	mu       sync.Mutex // never held while waiting
-	closed   bool
-	conns    map[*link]struct{} // every open connection of the gateway
-	sessions map[string]int     // running, by app key
-	sum      int                // of sessions
-	max      int                // the most that sum has been
+	quota  *quota
+	delays delays
+
+	mu     sync.Mutex // never held while waiting
+	closed bool
+	conns  map[*link]struct{} // every open connection of the gateway
+	tasks  map[string]*conn   // that run, by ID
 }
 
 // counters are what Stats counts without a lock.
@@ -149,8 +221,25 @@ type counters struct {
 	bytesIn, bytesOut                                atomic.Int64
 }
 
+// New starts a Server for a test, which it ends with. If it cannot listen, the test
+// fails at once.
+//
+// Options.Engine, Options.OnFrame and Options.Fault may call t.Fatal, though they run
+// on goroutines of the Server: the test is then marked as failed and the connection
+// ends, so that no client waits for what will not come. None of them runs after the
+// test.
+func New(t testing.TB, opts Options) *Server {
+	t.Helper()
+	s, err := newServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 // NewServer starts a Server. Like httptest.NewServer, it panics if it cannot
-// listen. The caller must call Close.
+// listen, and also if a Namespace makes no sense. The caller must call Close.
 func NewServer(opts Options) *Server {
 	s, err := newServer(opts)
 	if err != nil {
@@ -160,14 +249,18 @@ func NewServer(opts Options) *Server {
 }
 
 func newServer(opts Options) (*Server, error) {
-	if opts.MaxSessions == 0 {
-		opts.MaxSessions = defaultMaxSessions
-	}
 	if opts.IdleTimeout == 0 {
 		opts.IdleTimeout = defaultIdleTimeout
 	}
 	if opts.Engine == nil {
 		opts.Engine = Loopback()
+	}
+	all := maps.Clone(products)
+	for name, n := range opts.Namespaces {
+		if err := n.check(name); err != nil {
+			return nil, err
+		}
+		all[name] = n.product(name)
 	}
 	authority, err := newAuthority()
 	if err != nil {
@@ -176,11 +269,14 @@ func newServer(opts Options) (*Server, error) {
 	s := &Server{
 		opts:      opts,
 		accounts:  newAccounts(opts),
+		products:  all,
 		authority: authority,
 		conns:     map[*link]struct{}{},
-		sessions:  map[string]int{},
+		tasks:     map[string]*conn{},
+		quota:     newQuota(opts),
+		delays:    newDelays(opts),
 	}
-	gateway, token, err := s.listen()
+	gateway, token, plain, err := s.listen()
 	if err != nil {
 		return nil, fmt.Errorf("nlstest: listen: %w", err)
 	}
@@ -190,7 +286,7 @@ func newServer(opts Options) (*Server, error) {
 	if opts.TLS {
 		scheme = "wss"
 	}
-	s.URL = scheme + "://" + gateway.Addr().String() + gatewayPath
+	s.URL = scheme + "://" + reachable(gateway.Addr()) + gatewayPath
 	s.TokenURL = "https://" + token.Addr().String() + "/"
 
 	gateway = &linkListener{gateway, s}
@@ -202,7 +298,20 @@ func newServer(opts Options) (*Server, error) {
 	s.token = newHTTPServer(s.accounts.handler())
 	s.running.Go(func() { s.gateway.Serve(gateway) })
 	s.running.Go(func() { s.token.Serve(tls.NewListener(token, authority.server())) })
+	if plain != nil {
+		s.TokenURLPlain = "http://" + plain.Addr().String() + "/"
+		s.running.Go(func() { s.token.Serve(plain) })
+	}
 	return s, nil
+}
+
+// reachable is the address by which a client on this machine reaches addr, and for
+// which the certificate is good.
+func reachable(addr net.Addr) string {
+	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
+	}
+	return addr.String()
 }
 
 func newHTTPServer(h http.Handler) *http.Server {
@@ -213,25 +322,36 @@ func newHTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-// listen opens the listeners of the gateway and of the token API.
-func (s *Server) listen() (gateway, token net.Listener, err error) {
+// listen opens the listeners of the gateway and of the token API, plain being nil
+// without Options.PlainToken.
+func (s *Server) listen() (gateway, token, plain net.Listener, err error) {
 	if s.opts.Pipe {
-		g, t := newPipeListener(pipeGateway), newPipeListener(pipeToken)
-		s.pipes = map[string]*pipeListener{pipeGateway: g, pipeToken: t}
-		return g, t, nil
+		s.pipes = map[string]*pipeListener{}
+		listen := func(addr string) net.Listener {
+			l := newPipeListener(addr)
+			s.pipes[addr] = l
+			return l
+		}
+		gateway, token = listen(pipeGateway), listen(pipeToken)
+		if s.opts.PlainToken {
+			plain = listen(pipeTokenPlain)
+		}
+		return gateway, token, plain, nil
 	}
-	addr := s.opts.Addr
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	addrs := []string{cmp.Or(s.opts.Addr, "127.0.0.1:0"), "127.0.0.1:0"}
+	if s.opts.PlainToken {
+		addrs = append(addrs, "127.0.0.1:0")
 	}
-	if gateway, err = net.Listen("tcp", addr); err != nil {
-		return nil, nil, err
+	listeners := make([]net.Listener, 3)
+	for i, addr := range addrs {
+		if listeners[i], err = net.Listen("tcp", addr); err != nil {
+			for _, l := range listeners[:i] {
+				l.Close()
+			}
+			return nil, nil, nil, err
+		}
 	}
-	if token, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		gateway.Close()
-		return nil, nil, err
-	}
-	return gateway, token, nil
+	return listeners[0], listeners[1], listeners[2], nil
 }
 
 // dialPipe is the NetDialContext of Pipe mode.
@@ -286,7 +406,7 @@ func (s *Server) CertificatePEM() []byte { return append([]byte(nil), s.authorit
 type Stats struct {
 	Connections   int // websockets that were opened
 	Sessions      int // tasks that were started
-	Concurrent    int // tasks that run now
+	Concurrent    int // tasks that run now; not the dropped ones whose place is held
 	MaxConcurrent int // the most that ran at a time
 
 	FramesIn, FramesOut int   // messages
@@ -297,9 +417,7 @@ type Stats struct {
 
 // Stats returns counters.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	concurrent, most := s.sum, s.max
-	s.mu.Unlock()
+	concurrent, most := s.quota.concurrent()
 	return Stats{
 		Connections:   int(s.connections.Load()),
 		Sessions:      int(s.started.Load()),
@@ -314,34 +432,12 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// acquire takes one session of appKey's quota, and release gives it back.
-func (s *Server) acquire(appKey string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opts.MaxSessions > 0 && s.sessions[appKey] >= s.opts.MaxSessions {
-		return false
-	}
-	s.sessions[appKey]++
-	s.sum++
-	s.max = max(s.max, s.sum)
-	s.started.Add(1)
-	return true
-}
-
-func (s *Server) release(appKey string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions[appKey]--; s.sessions[appKey] == 0 {
-		delete(s.sessions, appKey)
-	}
-	s.sum--
-}
-
 // ExpireTokens makes every token issued so far invalid.
 func (s *Server) ExpireTokens() { s.accounts.expireAll() }
 
 // CloseClientConnections drops every open connection to the gateway without a
-// word. Sessions may still count as running for a moment.
+// word. Their sessions may count as running for a moment, and hold their places until
+// the idle cut.
 func (s *Server) CloseClientConnections() {
 	s.mu.Lock()
 	links := make([]*link, 0, len(s.conns))

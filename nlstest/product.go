@@ -17,6 +17,7 @@ type product struct {
 	completed  string // event that ends the task
 	text       bool   // the client sends text, not audio
 	oneShot    bool   // the client sends nothing after Start
+	described  bool   // by Options.Namespaces: the client may send text and audio
 
 	// open checks the payload of a Start and returns its task.
 	open func(c *conn, d *directive) (task, *failure)
@@ -28,10 +29,11 @@ type product struct {
 // task is what a product does between Start and Completed. Its methods run on
 // the goroutine of the connection.
 type task interface {
-	begin() *failure               // ...Started is sent next
+	prepare(ready func())          // Start has come: get ready for the client, then call ready
+	begin() *failure               // the client has its answer to Start
 	audio(data []byte) *failure    // a binary message has come
 	control(d *directive) *failure // a directive that is neither Start nor Stop has come
-	stop() *failure                // Stop has come: send what is left, then conn.complete
+	stop(d *directive) *failure    // Stop has come: send what is left, then conn.complete
 	completed() any                // payload of Completed, nil for none
 	end()                          // the task is over, completed or not
 }

@@ -1,6 +1,7 @@
 package nlstest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -38,14 +39,19 @@ type listener struct {
 	rate    int
 	silence int // ms that end a sentence
 	request RecognitionRequest
-	writing
-
-	engine  Recognition // nil before begin
+	words   bool // enable_words
+	got     bool // any audio at all
+	samples int
+	pace    pace
+	ctx     context.Context // of the task
 	cancel  context.CancelFunc
+
+	// Of the goroutine of the engine.
+	writing
+	engine  Recognition
+	decoder *decoder // nil if there is none, or it is closed
 	wav     wav.Reader
 	odd     []byte // half a sample, waiting for the other half
-	got     bool   // any audio at all
-	samples int
 }
 
 // newListener reads the parameters that the products share.
@@ -79,17 +85,34 @@ func newListener(c *conn, p *params) *listener {
 	return l
 }
 
-func (l *listener) begin() *failure {
-	ctx, cancel := context.WithCancel(l.c.ctx)
-	l.cancel = cancel
+// prepare starts the engine, on a goroutine of its own.
+func (l *listener) prepare(ready func()) {
+	l.ctx, l.cancel = context.WithCancel(l.c.ctx)
 	l.request.MaxSilence = l.maxSilence()
-	r, err := l.c.server.opts.Engine.Recognize(ctx, l.request)
-	if err != nil {
-		return errServer
-	}
-	l.engine = r
-	return nil
+	l.c.engine = l.c.server.newEngineQueue(l.ctx, func() { l.c.fail(errServer) }, l.close)
+	l.c.engine.call(0, func() func() {
+		var err error
+		if l.decoder, err = l.c.server.newDecoder(l.ctx, l.format, l.rate); err == nil {
+			l.engine, err = l.c.server.opts.Engine.Recognize(l.ctx, l.request)
+		}
+		if err != nil {
+			return func() { l.c.fail(errServer) }
+		}
+		return ready
+	})
 }
+
+// close frees what the goroutine of the engine holds, at its end.
+func (l *listener) close() {
+	if l.decoder != nil {
+		l.decoder.Close()
+	}
+	if l.engine != nil {
+		l.engine.Close()
+	}
+}
+
+func (l *listener) begin() *failure { return nil }
 
 func (l *listener) maxSilence() time.Duration { return time.Duration(l.silence) * time.Millisecond }
 
@@ -97,9 +120,7 @@ func (l *listener) end() {
 	if l.cancel != nil {
 		l.cancel()
 	}
-	if l.engine != nil {
-		l.engine.Close()
-	}
+	l.c.engine = engineQueue{}
 }
 
 // position is how much audio has been processed.
@@ -109,7 +130,6 @@ func (l *listener) position() time.Duration {
 
 // decode returns the whole samples in data.
 func (l *listener) decode(data []byte) ([]byte, *failure) {
-	l.got = l.got || len(data) > 0
 	switch l.format {
 	case "pcm":
 	case "wav":
@@ -124,14 +144,25 @@ func (l *listener) decode(data []byte) ([]byte, *failure) {
 			return nil, errDecode
 		}
 	default:
-		return nil, errDecode // there is no decoder here
+		if l.decoder == nil {
+			return nil, errDecode
+		}
+		var err error
+		if data, err = l.decoder.Write(data); err != nil {
+			return nil, errDecode
+		}
 	}
+	return l.whole(data), nil
+}
+
+// whole returns the whole samples in pcm, and keeps half a one for the next.
+func (l *listener) whole(pcm []byte) []byte {
 	if len(l.odd) > 0 {
-		data = append(l.odd, data...)
+		pcm = append(l.odd, pcm...)
 	}
-	n := len(data) &^ 1
-	l.odd = slices.Clone(data[n:])
-	return data[:n], nil
+	n := len(pcm) &^ 1
+	l.odd = slices.Clone(pcm[n:])
+	return pcm[:n]
 }
 
 // pieces cuts samples into what is heard at once, whatever the client has sent at
@@ -140,29 +171,119 @@ func (l *listener) pieces(pcm []byte) iter.Seq[[]byte] {
 	return slices.Chunk(pcm, int(voiceStep.Seconds()*float64(l.rate))*2)
 }
 
-// write gives samples to the engine.
-func (l *listener) write(pcm []byte) ([]draft, *failure) {
-	l.samples += len(pcm) / 2
-	hs, err := l.engine.Write(pcm)
-	if err != nil {
-		return nil, errServer
-	}
-	return l.written(hs, false), nil
+// write gives audio to the engine. What is heard in each piece of it goes to heard,
+// until that reports false.
+func (l *listener) write(data []byte, heard func([]draft) bool) {
+	l.got = l.got || len(data) > 0
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	buf.Write(data)
+	l.c.engine.call(len(data), func() func() {
+		pcm, f := l.decode(buf.Bytes())
+		all, f := l.listen(pcm, f)
+		recycle(message{buf: buf})
+		return func() {
+			if l.pass(all, heard) && f != nil {
+				l.c.fail(f)
+			}
+		}
+	})
 }
 
-// finish returns what the engine still has.
-func (l *listener) finish() ([]draft, *failure) {
-	hs, err := l.engine.Finish()
-	if err != nil {
-		return nil, errServer
+// finish gives to heard what the decoder still has, as write does, and then to last
+// what the engine still has. It completes the task unless one reports false.
+func (l *listener) finish(heard, last func([]draft) bool) {
+	l.c.engine.call(0, func() func() {
+		var all []finding
+		var f *failure
+		if d := l.decoder; d != nil {
+			l.decoder = nil
+			pcm, err := d.Close()
+			if err != nil {
+				f = errDecode
+			}
+			all, f = l.listen(l.whole(pcm), f)
+		}
+		var rest []draft
+		if f == nil {
+			hs, err := l.engine.Finish()
+			if rest = l.drafts(hs, true); err != nil {
+				f = errServer
+			}
+		}
+		return func() {
+			if !l.pass(all, heard) {
+				return
+			}
+			if f != nil {
+				l.c.fail(f)
+			} else if last(rest) {
+				l.c.complete()
+			}
+		}
+	})
+}
+
+// finding is what is heard in a piece of audio.
+type finding struct {
+	samples int
+	drafts  []draft
+}
+
+// listen writes PCM to the engine, piece by piece up to a failure; f is one already.
+func (l *listener) listen(pcm []byte, f *failure) (all []finding, _ *failure) {
+	if f != nil {
+		return nil, f
 	}
-	return l.written(hs, true), nil
+	for piece := range l.pieces(pcm) {
+		if l.ctx.Err() != nil {
+			break // nobody is there to hear
+		}
+		hs, err := l.engine.Write(piece)
+		if err != nil {
+			return all, errServer
+		}
+		all = append(all, finding{len(piece) / 2, l.drafts(hs, false)})
+	}
+	return all, nil
+}
+
+// drafts is what becomes of hypotheses, whose memory may be the engine's.
+func (l *listener) drafts(hs []Hypothesis, last bool) []draft {
+	drafts := l.written(hs, last)
+	for i := range drafts {
+		if d := &drafts[i]; l.words {
+			d.Words = slices.Clone(d.Words)
+		} else {
+			d.Words = nil
+		}
+	}
+	return drafts
+}
+
+// pass passes findings to heard, until that reports false.
+func (l *listener) pass(all []finding, heard func([]draft) bool) bool {
+	for _, f := range all {
+		l.samples += f.samples
+		if l.c.server.opts.RealTime && l.pace.tooFast(samplesTime(int64(f.samples), l.rate)) {
+			l.c.over = true
+			return false
+		}
+		if !heard(f.drafts) {
+			return false
+		}
+	}
+	return true
 }
 
 // transcriber is a task of SpeechTranscriber.
 type transcriber struct {
 	*listener
-	words bool
+
+	// What a client that has lost a session wants added in the next one (protocol
+	// §4.2).
+	timeOffset  int64 // ms
+	indexOffset int
 
 	index int // of the sentence that runs or was the last
 	open  bool
@@ -178,21 +299,14 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 		t.cutter = new(cutter)
 		t.request.Semantic = true
 	}
+	t.timeOffset = int64(p.int("tw_time_offset", 0, 0, math.MaxInt32))
+	t.indexOffset = p.int("tw_index_offset", 0, 0, math.MaxInt32)
 	p.check(func() any { return new(bool) }, "enable_multi_thresh_mod", "enable_ignore_sentence_timeout")
 	return t, p.failed
 }
 
 func (t *transcriber) audio(data []byte) *failure {
-	pcm, f := t.decode(data)
-	if f != nil {
-		return f
-	}
-	for piece := range t.pieces(pcm) {
-		drafts, f := t.write(piece)
-		if f != nil || !t.report(drafts) {
-			return f
-		}
-	}
+	t.write(data, t.report)
 	return nil
 }
 
@@ -203,21 +317,19 @@ func (t *transcriber) control(d *directive) *failure {
 	p.check(func() any { return new(string) }, "vocabulary_id")
 	if p.failed == nil && silence != t.silence {
 		t.silence = silence
-		if s, ok := t.engine.(SilenceSetter); ok {
-			s.SetMaxSilence(t.maxSilence())
-		}
+		d := t.maxSilence()
+		t.c.engine.call(0, func() func() {
+			if s, ok := t.engine.(SilenceSetter); ok {
+				s.SetMaxSilence(d)
+			}
+			return nil
+		})
 	}
 	return p.failed
 }
 
-func (t *transcriber) stop() *failure {
-	drafts, f := t.finish()
-	if f != nil {
-		return f
-	}
-	if t.report(drafts) {
-		t.c.complete()
-	}
+func (t *transcriber) stop(*directive) *failure {
+	t.finish(t.report, t.report)
 	return nil
 }
 
@@ -272,8 +384,12 @@ func (t *transcriber) report(drafts []draft) bool {
 // runs reports whether the task has not ended while it was sending.
 func (t *transcriber) runs() bool { return t.c.task == task(t) && !t.c.over }
 
-func (t *transcriber) event(name string, payload any) {
+func (t *transcriber) event(name string, payload continuable) {
 	if t.runs() {
+		if t.timeOffset != 0 || t.indexOffset != 0 {
+			t.c.checker = nil // which counts from 1
+			payload = payload.continued(t.indexOffset, t.timeOffset)
+		}
 		t.c.send(t.c.event(name, payload))
 	}
 }
@@ -314,50 +430,38 @@ func openRecognizer(c *conn, d *directive) (task, *failure) {
 }
 
 func (r *recognizer) audio(data []byte) *failure {
-	pcm, f := r.decode(data)
-	if f != nil {
-		return f
-	}
-	for piece := range r.pieces(pcm) {
-		drafts, f := r.write(piece)
-		if f != nil {
-			return f
-		}
-		if r.position() > maxSpeech {
-			return errSpeechTooLong
-		}
-		if !r.report(drafts) {
-			return nil
-		}
-		if !r.detect || r.open {
-			continue
-		}
-		if r.until == 0 {
-			if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
-				return errSilent
-			}
-		} else if r.position()-r.until >= time.Duration(r.silence)*time.Millisecond {
-			r.c.completeUnasked()
-			return nil
-		}
-	}
+	r.write(data, r.hear)
 	return nil
+}
+
+// hear takes in what is heard in a piece of audio. It reports false if the task has
+// ended over it, or is about to.
+func (r *recognizer) hear(drafts []draft) bool {
+	switch {
+	case r.c.unasked == r.c.taskID: // what came after the end of speech
+		return false
+	case r.position() > maxSpeech:
+		r.c.fail(errSpeechTooLong)
+	case !r.report(drafts) || !r.detect || r.open:
+	case r.until == 0:
+		if r.maxStart > 0 && r.position() > r.maxStart+voiceDelay {
+			r.c.fail(errSilent)
+		}
+	case r.position()-r.until >= time.Duration(r.silence)*time.Millisecond:
+		r.c.completeUnasked()
+		return false
+	}
+	return r.runs()
 }
 
 // control is never called: there is no such directive.
 func (r *recognizer) control(d *directive) *failure { return unsupportedDirective(d) }
 
-func (r *recognizer) stop() *failure {
+func (r *recognizer) stop(*directive) *failure {
 	if !r.got {
 		return errNoAudio
 	}
-	drafts, f := r.finish()
-	if f != nil {
-		return f
-	}
-	if r.report(drafts) {
-		r.c.complete()
-	}
+	r.finish(r.hear, r.report)
 	return nil
 }
 

@@ -334,7 +334,7 @@ func TestVoiceDetectionGivesUpOnSilence(t *testing.T) {
 
 func TestLongResultComesWithoutItsWords(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := dial(t, start(t, Options{Pipe: true, Engine: wordyEngine{}}), "SpeechTranscriber", "")
+		c := dial(t, start(t, Options{Pipe: true, ReplyDelay: -1, Engine: wordyEngine{}}), "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"enable_words":true,"enable_intermediate_result":true}`)
 		c.send("StopTranscription", "")
 		for _, r := range c.until("TranscriptionCompleted") {
@@ -342,6 +342,62 @@ func TestLongResultComesWithoutItsWords(t *testing.T) {
 				t.Errorf("%s has %d bytes", r.Header.Name, len(r.raw))
 			}
 		}
+	})
+}
+
+// A client that has lost a session has the next one continue it (protocol §4.2).
+func TestOffsetsShiftWhatTheyName(t *testing.T) {
+	session := func(t *testing.T, more string) []reply {
+		c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{}}), "SpeechTranscriber", "")
+		c.send("StartTranscription", `{"enable_intermediate_result":true,"enable_words":true`+more+`}`)
+		c.want("TranscriptionStarted")
+		for range 2 {
+			c.binary(sound(200*time.Millisecond, 16000))
+			c.binary(silence(time.Second, 16000))
+		}
+		c.send("StopTranscription", "")
+		return c.until("TranscriptionCompleted")
+	}
+	inBubble(t, func(t *testing.T) {
+		plain := session(t, "")
+		shifted := session(t, `,"tw_time_offset":60000,"tw_index_offset":7`)
+		const times, indices = "time begin_time startTime endTime beginTime currentTime", "index sentenceId"
+		var compare func(path string, a, b any)
+		compare = func(path string, a, b any) {
+			switch a := a.(type) {
+			case map[string]any:
+				for key := range a {
+					compare(key, a[key], b.(map[string]any)[key])
+				}
+			case []any:
+				for i := range a {
+					compare(path, a[i], b.([]any)[i])
+				}
+			case float64:
+				want := a
+				if slices.Contains(strings.Fields(times), path) {
+					want += 60000
+				} else if slices.Contains(strings.Fields(indices), path) {
+					want += 7
+				}
+				if b != want {
+					t.Errorf("%s is %v, and %v with the offsets", path, a, b)
+				}
+			}
+		}
+		for i, r := range plain {
+			if r.Payload != nil {
+				compare(r.Header.Name, r.Payload, shifted[i].Payload)
+			}
+		}
+		if len(plain) < 7 || len(plain) != len(shifted) {
+			t.Errorf("%d and %d events", len(plain), len(shifted))
+		}
+	})
+	inBubble(t, func(t *testing.T) {
+		c := dial(t, start(t, Options{Pipe: true}), "SpeechTranscriber", "")
+		c.send("StartTranscription", `{"tw_time_offset":-1}`)
+		c.wantFailed(40010003, "Gateway:DIRECTIVE_INVALID:Invalid tw_time_offset '-1'!")
 	})
 }
 

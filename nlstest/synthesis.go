@@ -36,7 +36,7 @@ type synthesis struct {
 	flowing  bool
 	voice    Voice
 	subtitle bool
-	phonemes bool     // in a short synthesis; a flowing one always has them
+	phonemes bool     // enable_phoneme_timestamp
 	ssml     bool     // the text of a flowing synthesis is SSML
 	taken    int      // characters
 	splitter splitter // of text that is not a sentence yet
@@ -44,6 +44,9 @@ type synthesis struct {
 	speaking string   // the one that is being spoken, "" if none
 	stopping bool     // no more text will come
 	header   []byte   // of a WAV file, until it is sent
+
+	// newEncoder is that of Options.Codecs, nil for PCM.
+	newEncoder func(ctx context.Context, sampleRate int) (Transcoder, error)
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -57,10 +60,11 @@ type synthesis struct {
 
 // utterance is a piece of a sentence, from the engine to the connection.
 type utterance struct {
-	pcm   []byte
-	words []nls.Subtitle
-	done  bool // the sentence has ended
-	err   error
+	samples int
+	audio   []byte // of those and earlier ones, in the format that was asked for
+	words   []nls.Subtitle
+	done    bool // the sentence has ended
+	err     error
 }
 
 // newSynthesis reads the parameters that the products share.
@@ -76,7 +80,9 @@ func newSynthesis(c *conn, p *params) *synthesis {
 	case "wav":
 		s.header = wav.Header(s.voice.SampleRate, wav.Unknown)
 	default:
-		p.fail(invalidField("format", format))
+		if s.newEncoder = c.server.opts.Codecs[format].NewEncoder; s.newEncoder == nil {
+			p.fail(invalidField("format", format))
+		}
 	}
 	s.voice.Volume = p.int("volume", nls.DefaultVolume, 0, 100)
 	s.voice.SpeechRate = p.int("speech_rate", 0, -500, 500)
@@ -89,8 +95,8 @@ func newSynthesis(c *conn, p *params) *synthesis {
 // readVoice reads the voice, which is looked at after the text.
 func (s *synthesis) readVoice(p *params) {
 	s.voice.Name = p.str("voice", nls.DefaultVoice)
-	if s.voice.Name == "" || s.voice.Name == "invalid" {
-		p.fail(&failure{nls.StatusParameterInvalid, fmt.Sprintf("Gateway:PARAMETER_INVALID:Invalid voice name '%s'!", s.voice.Name)})
+	if f := s.checkVoice(); f != nil {
+		p.fail(f)
 	}
 }
 
@@ -107,14 +113,10 @@ func openText(c *conn, d *directive, limit int) (task, *failure) {
 		p.fail(errNoText)
 	}
 	s.readVoice(p)
-	// CosyVoice voices exist in FlowingSpeechSynthesizer only (protocol §6.3).
-	if strings.HasPrefix(s.voice.Name, "long") {
-		p.fail(&failure{nls.StatusSynthesisClientError, "TtsClientError: Engine return error code: 418"})
-	}
 	if p.failed != nil {
 		return nil, p.failed
 	}
-	text, f := plainText(text)
+	text, f := s.plainText(text)
 	if f != nil {
 		return nil, f
 	}
@@ -129,15 +131,15 @@ func openText(c *conn, d *directive, limit int) (task, *failure) {
 func openFlowingSynthesizer(c *conn, d *directive) (task, *failure) {
 	p := paramsOf(d)
 	s := newSynthesis(c, p)
-	s.readVoice(p)
 	s.flowing = true
+	s.readVoice(p)
 	s.ssml = p.bool("enable_ssml")
 	return s, p.failed
 }
 
 // plainText returns what is to be spoken of a text that may be SSML, which is
-// known by its root element (protocol §5.2).
-func plainText(text string) (string, *failure) {
+// known by its root element (protocol §5.2). The root may name another voice.
+func (s *synthesis) plainText(text string) (string, *failure) {
 	if !strings.HasPrefix(strings.TrimSpace(text), "<speak") {
 		return text, nil
 	}
@@ -148,13 +150,40 @@ func plainText(text string) (string, *failure) {
 			return b.String(), nil
 		}
 		if err != nil {
-			return "", &failure{nls.StatusSynthesisClientError, "TTS:TtsClientError:Illegal ssml text"}
+			return "", errIllegalSSML
 		}
-		if t, ok := token.(xml.CharData); ok {
+		var f *failure
+		switch t := token.(type) {
+		case xml.CharData:
 			b.Write(t)
+		case xml.StartElement:
+			switch t.Name.Local {
+			case "speak":
+				if voice, ok := attribute(t, "voice"); ok {
+					s.voice.Name = voice
+					f = s.checkVoice()
+				}
+			case "emotion":
+				category, _ := attribute(t, "category")
+				f = s.checkEmotion(category)
+			}
+		}
+		if f != nil {
+			return "", f
 		}
 	}
 }
+
+func attribute(e xml.StartElement, name string) (value string, ok bool) {
+	for _, a := range e.Attr {
+		if a.Name.Local == name {
+			return a.Value, true
+		}
+	}
+	return "", false
+}
+
+func (s *synthesis) prepare(ready func()) { ready() }
 
 func (s *synthesis) begin() *failure {
 	s.ctx, s.cancel = context.WithCancel(s.c.ctx)
@@ -196,7 +225,7 @@ func (s *synthesis) control(d *directive) *failure {
 	}
 	if s.ssml {
 		var f *failure
-		if text, f = plainText(text); f != nil {
+		if text, f = s.plainText(text); f != nil {
 			return f
 		}
 	}
@@ -205,7 +234,7 @@ func (s *synthesis) control(d *directive) *failure {
 	return nil
 }
 
-func (s *synthesis) stop() *failure {
+func (s *synthesis) stop(*directive) *failure {
 	s.waiting = append(s.waiting, s.splitter.flush()...)
 	s.stopping = true
 	s.next()
@@ -227,18 +256,46 @@ func (s *synthesis) next() {
 			return
 		}
 		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
-		engine := s.c.server.opts.Engine
-		s.c.server.running.Go(func() { speak(ctx, engine, text, voice, out) })
+		engine, delay := encoding{s.c.server.opts.Engine, s.newEncoder}, time.Duration(0)
+		if s.samples == 0 {
+			delay = s.c.server.delays.firstAudio
+		}
+		s.c.server.running.Go(func() {
+			if wait(ctx, delay) {
+				speak(ctx, engine, text, voice, out)
+			}
+		})
 	case s.stopping:
 		s.c.complete()
+	}
+}
+
+// wait waits, and reports false if ctx ends before.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
 // errExited is an engine that has ended its goroutine, as t.FailNow does.
 var errExited = errors.New("the engine has exited")
 
+// encoding speaks in the format that a client has asked for.
+type encoding struct {
+	Engine
+	newEncoder func(ctx context.Context, sampleRate int) (Transcoder, error) // nil for PCM
+}
+
 // speak lets an engine speak text into out, until ctx ends.
-func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utterance) {
+func speak(ctx context.Context, e encoding, text string, v Voice, out chan<- utterance) {
 	pass := func(u utterance) error {
 		select {
 		case out <- u:
@@ -249,9 +306,41 @@ func speak(ctx context.Context, e Engine, text string, v Voice, out chan<- utter
 	}
 	err := errExited
 	defer func() { pass(utterance{done: true, err: err}) }()
-	err = e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
-		return pass(utterance{pcm: bytes.Clone(pcm), words: slices.Clone(words)})
-	})
+	err = e.speak(ctx, text, v, pass)
+}
+
+func (e encoding) speak(ctx context.Context, text string, v Voice, pass func(utterance) error) error {
+	speak := func(encode func([]byte) ([]byte, error)) error {
+		return e.Synthesize(ctx, text, v, func(pcm []byte, words []nls.Subtitle) error {
+			audio, err := encode(pcm)
+			if err != nil {
+				return err
+			}
+			return pass(utterance{samples: len(pcm) / 2, audio: bytes.Clone(audio), words: slices.Clone(words)})
+		})
+	}
+	if e.newEncoder == nil {
+		return speak(func(pcm []byte) ([]byte, error) { return pcm, nil })
+	}
+	encoder, err := e.newEncoder(ctx, v.SampleRate)
+	if err != nil {
+		return err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			encoder.Close()
+		}
+	}()
+	if err := speak(encoder.Write); err != nil {
+		return err
+	}
+	closed = true
+	rest, err := encoder.Close()
+	if err != nil {
+		return err
+	}
+	return pass(utterance{audio: rest})
 }
 
 // position is where in the audio the next sample is.
@@ -273,7 +362,7 @@ func (s *synthesis) hear(u utterance) {
 		if len(u.words) > 0 && s.subtitle && !s.event(s.progress(), s.subtitles(false)) {
 			return
 		}
-		s.audioOut(u.pcm)
+		s.audioOut(u)
 	}
 }
 
@@ -303,17 +392,18 @@ func (s *synthesis) progress() string {
 	return "MetaInfo"
 }
 
-// audioOut sends samples, the first after the header of the WAV file.
-func (s *synthesis) audioOut(pcm []byte) {
-	s.samples += len(pcm) / 2
-	if len(pcm) == 0 {
+// audioOut sends audio, the first after the header of the WAV file.
+func (s *synthesis) audioOut(u utterance) {
+	s.samples += u.samples
+	audio := u.audio
+	if len(audio) == 0 {
 		return // an empty message upsets the C++ SDK (protocol §5.3)
 	}
 	if s.header != nil {
-		pcm = append(s.header, pcm...)
+		audio = append(s.header, audio...)
 		s.header = nil
 	}
-	for frame := range slices.Chunk(pcm, maxAudioFrame) {
+	for frame := range slices.Chunk(audio, maxAudioFrame) {
 		if !s.runs() {
 			return
 		}
@@ -337,11 +427,16 @@ func (s *synthesis) row(w nls.Subtitle) subtitleRow {
 		}
 	}
 	if s.flowing || s.phonemes {
-		phonemes := make([]any, len(w.Phonemes))
-		for i, p := range w.Phonemes {
-			phonemes[i] = s.phoneme(i, p)
+		list := []any{}
+		if s.phonemes {
+			if w.Phonemes == nil {
+				w.Phonemes = inventedPhonemes(w)
+			}
+			for i, p := range w.Phonemes {
+				list = append(list, s.phoneme(i, p))
+			}
 		}
-		row.PhonemeList = &phonemes
+		row.PhonemeList = &list
 	}
 	return row
 }

@@ -53,7 +53,7 @@ func TestSynthesis(t *testing.T) {
 func TestAudioMessagesAreShortAndNeverEmpty(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		// 48 kHz: a character is 9600 bytes.
-		for _, r := range synthesise(t, "SpeechSynthesizer", `{"text":"`+strings.Repeat("好", 50)+`","sample_rate":48000}`) {
+		for _, r := range synthesise(t, "SpeechSynthesizer", `{"text":"`+strings.Repeat("好", 50)+`","voice":"zhiqi","sample_rate":48000}`) {
 			if r.audio != nil && (len(r.audio) == 0 || len(r.audio) > maxAudioFrame) {
 				t.Fatalf("a message of %d bytes", len(r.audio))
 			}
@@ -122,7 +122,7 @@ func subtitleText(t *testing.T, r reply) string {
 
 func TestMetaInfoByteForByte(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		replies := synthesise(t, "SpeechSynthesizer", `{"text":"你","enable_subtitle":true}`)
+		replies := synthesise(t, "SpeechSynthesizer", `{"text":"你","voice":"siqi","enable_subtitle":true}`)
 		want := `{"header":{"namespace":"SpeechSynthesizer","name":"MetaInfo","status":20000000,"message_id":"#",` +
 			`"task_id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","status_text":"Gateway:SUCCESS:Success."},"payload":{"subtitles":[` +
 			`{"text":"","begin_time":0,"end_time":0,"begin_index":0,"end_index":1,"sentence":true,"phoneme":"null"},` +
@@ -135,7 +135,7 @@ func TestMetaInfoByteForByte(t *testing.T) {
 
 func TestSubtitlesGrowWithinASentence(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		replies := synthesise(t, "SpeechLongSynthesizer", `{"text":"你好。见","enable_subtitle":true}`)
+		replies := synthesise(t, "SpeechLongSynthesizer", `{"text":"你好。见","voice":"siqi","enable_subtitle":true}`)
 		if got, want := names(replies), strings.Repeat("MetaInfo audio ", 3)+"MetaInfo MetaInfo audio MetaInfo SynthesisCompleted"; got != want {
 			t.Errorf("got %s\nwant %s", got, want)
 		}
@@ -161,7 +161,7 @@ func TestSubtitlesGrowWithinASentence(t *testing.T) {
 
 func TestSubtitlesOfLongTextFitIntoFrames(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		for _, r := range synthesise(t, "SpeechLongSynthesizer", `{"text":"`+strings.Repeat("好", maxSentence+10)+`","enable_subtitle":true}`) {
+		for _, r := range synthesise(t, "SpeechLongSynthesizer", `{"text":"`+strings.Repeat("好", maxSentence+10)+`","voice":"siqi","enable_subtitle":true}`) {
 			if len(r.raw) > maxFrame {
 				t.Fatalf("a message of %d bytes", len(r.raw))
 			}
@@ -188,7 +188,7 @@ func (c *client) speak(text string) {
 
 func TestFlowingSentences(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := flow(t, `{"enable_subtitle":true,"voice":"longxiaochun"}`, fakeEngine{})
+		c := flow(t, `{"enable_subtitle":true,"voice":"siqi"}`, fakeEngine{})
 		for _, piece := range []string{"春", "天。花", "开"} {
 			c.speak(piece)
 		}
@@ -230,7 +230,7 @@ func TestFlowingSentences(t *testing.T) {
 
 func TestFlowingWithoutSubtitles(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c := flow(t, `{"format":"wav","sample_rate":24000}`, fakeEngine{})
+		c := flow(t, `{"format":"wav","voice":"siqi","sample_rate":24000}`, fakeEngine{})
 		c.speak("好。")
 		c.send("StopSynthesis", "")
 		replies := c.until("SynthesisCompleted")

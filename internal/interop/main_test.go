@@ -58,7 +58,7 @@ type gateway struct {
 // the test does.
 func startGateway(t *testing.T, flags ...string) *gateway {
 	t.Helper()
-	g := &gateway{process: exec.Command(*gatewayProgram, append([]string{"-reply-delay", "20ms"}, flags...)...)}
+	g := &gateway{process: exec.Command(*gatewayProgram, flags...)}
 	g.process.Stderr = os.Stderr
 	stdout, err := g.process.StdoutPipe()
 	if err != nil {

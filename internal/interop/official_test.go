@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -179,7 +180,7 @@ func TestOfficialLongSynthesisWithSubtitles(t *testing.T) {
 		pcm := tempFile(t, "out.pcm")
 		reports := runClient(t, i, job{
 			Product: "long", URL: p.URL, Token: g.Token, AppKey: g.AppKey, Text: longText, Out: pcm,
-			Params: map[string]any{"enable_subtitle": true, "format": "pcm"},
+			Params: map[string]any{"voice": "siqi", "enable_subtitle": true, "format": "pcm"},
 		})
 		wantOrder(t, reports, "meta completed")
 		audio, err := os.ReadFile(pcm)
@@ -279,8 +280,9 @@ func TestOfficialTooManySessions(t *testing.T) {
 		g := startGateway(t, "-max-sessions", "1")
 		p := newTap(t, g.URL)
 		results.record(t, official[i].name, "too many sessions", "40000005, then served")
-		first := g.client(t, p.URL).NewTranscriber(nls.TranscriberHandlers{})
-		if err := first.Start(t.Context(), nls.TranscriptionParams{}); err != nil {
+		client := g.client(t, p.URL)
+		one, two := client.NewRecognizer(nls.RecognizerHandlers{}), client.NewTranscriber(nls.TranscriberHandlers{})
+		if err := errors.Join(one.Start(t.Context(), nls.RecognitionParams{}), two.Start(t.Context(), nls.TranscriptionParams{})); err != nil {
 			t.Fatal(err)
 		}
 		stop := make(chan struct{})
@@ -288,28 +290,39 @@ func TestOfficialTooManySessions(t *testing.T) {
 		go func() { // the service gives up a session without audio
 			defer close(sent)
 			for {
+				one.SendAudio(make([]byte, 3200))
+				two.SendAudio(make([]byte, 3200))
 				select {
 				case <-stop:
 					return
 				case <-time.After(time.Second):
-					first.SendAudio(make([]byte, 3200))
 				}
 			}
 		}()
-		all := jobs(t, p.URL, g.Token, g.AppKey)
-		for _, j := range all {
+		listening := jobs(t, p.URL, g.Token, g.AppKey)[:2] // each product has a quota of its own
+		for _, j := range listening {
 			wantFailed(t, runClient(t, i, j), nls.StatusTooManyRequests, "Gateway:TOO_MANY_REQUESTS:Too many requests!")
 		}
 		close(stop)
 		<-sent
-		if err := first.Stop(t.Context()); err != nil {
-			t.Errorf("the session that was there first: %v", err)
+		if err := errors.Join(one.Stop(t.Context()), two.Stop(t.Context())); err != nil {
+			t.Errorf("the sessions that were there first: %v", err)
 		}
-		for _, j := range all {
+		for _, j := range listening {
 			if reports := runClient(t, i, j); len(named(reports, "completed")) != 1 {
 				t.Errorf("after it: %v", reports)
 			}
 		}
+	})
+}
+
+func TestOfficialTrial(t *testing.T) {
+	g := startGateway(t, "-trial")
+	everyOfficial(t, func(t *testing.T, i int) {
+		p := newTap(t, g.URL)
+		results.record(t, official[i].name, "trial", "40000010 for long synthesis")
+		long := jobs(t, p.URL, g.Token, g.AppKey)[3]
+		wantFailed(t, runClient(t, i, long), nls.StatusTrialExpired, "Gateway:FREE_TRIAL_EXPIRED:The free trial has expired!")
 	})
 }
 

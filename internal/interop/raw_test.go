@@ -106,7 +106,7 @@ func TestWireSynthesis(t *testing.T) {
 	everyDialect(t, "synthesis, short and long", "exact text, read by the same client", func(t *testing.T, d *dialect) {
 		for _, space := range []string{"SpeechSynthesizer", "SpeechLongSynthesizer"} {
 			s := open(t, g, newTap(t, g.URL).URL, d)
-			s.start(space, "StartSynthesis", `{"voice":"xiaoyun","format":"pcm","sample_rate":16000,"enable_subtitle":true,"text":`+quoted(t, shortText)+`}`)
+			s.start(space, "StartSynthesis", `{"voice":"siqi","format":"pcm","sample_rate":16000,"enable_subtitle":true,"text":`+quoted(t, shortText)+`}`)
 			events, pcm := s.until("SynthesisCompleted")
 			if len(events) < 2 {
 				t.Errorf("no subtitles: %v", events)
@@ -181,7 +181,7 @@ func TestWireTooManySessions(t *testing.T) {
 			first.until("TranscriptionStarted")
 
 			second := open(t, g, url, d)
-			second.start("SpeechRecognizer", "StartRecognition", `{}`)
+			second.start("SpeechTranscriber", "StartTranscription", `{}`)
 			second.wantFailed(nls.StatusTooManyRequests, "Gateway:TOO_MANY_REQUESTS:Too many requests!")
 
 			first.send("StopTranscription", d.stop)
@@ -193,8 +193,10 @@ func TestWireTooManySessions(t *testing.T) {
 			d.goodbye(third)
 			d.goodbye(first)
 		}
-		// One that just goes away in the middle of a task leaves its place too, as
-		// soon as the gateway has noticed.
+		// One that just goes away in the middle of a task leaves its place too, at the
+		// idle cut.
+		g = startGateway(t, "-max-sessions", "1", "-idle-timeout", "1s")
+		url = newTap(t, g.URL).URL
 		s := open(t, g, url, d)
 		s.start("SpeechTranscriber", "StartTranscription", `{}`)
 		s.until("TranscriptionStarted")
@@ -368,6 +370,20 @@ func TestWireRefusals(t *testing.T) {
 			t.Errorf("got %s", raw)
 		}
 		s.wantClose(websocketNormal)
+	})
+}
+
+// A client that sends audio behind its Start without waiting for the answer is
+// refused, however little it sends (protocol §11.25).
+func TestWireAudioWithoutWaiting(t *testing.T) {
+	g, pcm := startGateway(t), readPCM(t)
+	everyDialect(t, "Start and audio without waiting", "refused with 40000002", func(t *testing.T, d *dialect) {
+		for _, product := range [][2]string{{"SpeechRecognizer", "StartRecognition"}, {"SpeechTranscriber", "StartTranscription"}} {
+			s := open(t, g, newTap(t, g.URL).URL, d)
+			s.start(product[0], product[1], `{"format":"pcm","sample_rate":16000}`)
+			s.binary(pcm[:640])
+			s.wantFailed(nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is 'ROUTING'")
+		}
 	})
 }
 

@@ -36,6 +36,7 @@ type dialect struct {
 	control    string   // name of the directive
 	encode     func(string) string
 	goodbye    func(*socket) // after Completed
+	oneID      bool          // message_id is task_id
 }
 
 const upgradeLines = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
@@ -83,6 +84,15 @@ var dialects = []dialect{
 		stop:       `{"enable_words":true}`,
 		control:    "ControlTranscription",
 		goodbye:    func(s *socket) { s.closeWithin(websocketNormal, 3*time.Second) },
+	},
+	{
+		// Of no SDK, and deployed: every message of a task has the ID of the task.
+		name: "third party",
+		handshake: []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: %k", "Sec-WebSocket-Version: 13",
+			"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "User-Agent: Python/3.10 websockets/14.2", "X-NLS-Token: %s"},
+		control: "ControlTranscriber",
+		oneID:   true,
+		goodbye: func(s *socket) { s.closeWithin(websocketNormal, 3*time.Second) },
 	},
 }
 
@@ -204,7 +214,11 @@ func (s *socket) binary(payload []byte) { s.t.Helper(); s.frame(wsframe.Binary, 
 // send sends a directive; payload is JSON, or "" for none.
 func (s *socket) send(name, payload string) {
 	s.t.Helper()
-	s.frame(wsframe.Text, []byte(s.directive(newID(), name, payload)))
+	id := newID()
+	if s.dialect.oneID {
+		id = s.taskID
+	}
+	s.frame(wsframe.Text, []byte(s.directive(id, name, payload)))
 }
 
 func (s *socket) directive(messageID, name, payload string) string {

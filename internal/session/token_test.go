@@ -120,7 +120,7 @@ func TestSynthesisIsTriedAgainUntilTheServiceHasSaidSomething(t *testing.T) {
 		f := newFixture(t, nlstest.Options{Fault: firstConnections(1, "taskfailed@on-start,code=40000001,text=the token has expired")})
 		f.cfg.Invalidate = func(string) bool { return true }
 		f.params.Spec, f.params.WaitDone, f.params.CompleteTimeout = spec, true, time.Minute
-		f.params.Payload = map[string]any{"text": "hello", "voice": "x", "format": "pcm", "sample_rate": 16000}
+		f.params.Payload = map[string]any{"text": "hello", "voice": "xiaoyun", "format": "pcm", "sample_rate": 16000}
 		if err := f.start(); err != nil {
 			t.Error(err)
 		}

@@ -160,6 +160,7 @@ var faults = []struct {
 	{"taskfailed,code=43040001", "on-start", failed(43040001, true), nil},
 	{"taskfailed,code=50000001", "during-events", failed(50000001, true), nil},
 	{"taskfailed,code=51020001", "during-events", failed(51020001, true), nil},
+	{"idle", live, failed(40000004, true), nil}, // on-stop: after audio without speech
 	{"early", "on-start", ended, map[string]outcome{tts: harmed}},
 	{"early", working, harmed, nil},
 
@@ -208,7 +209,7 @@ var faults = []struct {
 	{"badopcode rsv masked bigping", live, violated, nil},
 
 	// Once Completed has been seen, the client has gone.
-	{"hang halfopen stopreading eof close taskfailed delay trickle twice late fragmented", "after-stop", unharmed, nil},
+	{"hang halfopen stopreading eof close taskfailed idle delay trickle twice late fragmented", "after-stop", unharmed, nil},
 	{"notjson array emptytext noheader nullpayload wrongtypes unknown wrongnamespace wrongtask invalidutf8", "after-stop", unharmed, nil},
 	{"hugetext binary badopcode rsv masked truncated bigping", "after-stop", unharmed, nil},
 	{"reset", "after-stop", overtaken, nil},
@@ -218,7 +219,7 @@ var faults = []struct {
 // and points. "*" is any.
 var inapplicable = []struct{ do, at, products, why string }{
 	{"refuse garbage", anywhere, "*", "ParseFault refuses it: only a handshake can be answered so"},
-	{"close taskfailed nopong stopreading twice early late notjson array emptytext noheader nullpayload wrongtypes unknown " +
+	{"close taskfailed idle nopong stopreading twice early late notjson array emptytext noheader nullpayload wrongtypes unknown " +
 		"wrongnamespace wrongtask invalidutf8 hugetext binary fragmented badopcode rsv masked truncated bigping",
 		"handshake", "*", "ParseFault refuses it: there is no websocket yet"},
 	{"late", live, "*", "ParseFault refuses it: nothing is late before Completed"},

@@ -49,6 +49,14 @@ var fidelity = []struct {
 	{"Flowing synthesis speaks a sentence before the text is over", "6.3", "W", "TestFlowingSpeaksASentenceBeforeTheTextIsOver TestFlowingSentences", ""},
 	{"A streamed WAV has its header in the first message", "8.5", "W", "TestWAVHeaderIsInTheFirstMessage", "its sizes are open (§14.8)"},
 	{"CreateToken checks signature, nonce and time, and answers in the service's shape", "9", "D S", "TestSignatureVectors TestCreateTokenAnswersInTheShapeOfTheService TestCreateTokenRefuses TestNonceIsGoodOnceForItsKey TestManyTokensInASecondAreThrottled", "the QPS limit is ours (§14.11)"},
+	{"Sessions are counted for each account and product: 200, long synthesis 100, streaming synthesis 10; a trial 2, 2, 2 and 40000010", "16.3", "D", "TestQuotasAreThoseOfTheServiceForEachProduct TestAQuotaIsSharedByTheAppKeysOfAnAccount", ""},
+	{"A dropped session holds its place until the idle cut", "11", "D W", "TestAPlaceIsFreeAtOnceAfterAnEndAndAtTheIdleCutAfterADrop TestADroppedSynthesisHoldsItsPlace", "a place is free at once after Completed, where one report says it is not (§16.3)"},
+	{"40000010 comes before the appkey is looked at", "1.3", "W", "TestExpiredComesBeforeTheAppKey", "seen on FlashRecognizer"},
+	{"Voices have the rates, timestamps and emotions of the vendor's list; what one lacks is refused with 418, 423, 425", "7.3, 16.2", "D W", "TestVoicesCanDoWhatTheVendorsListSays TestCosyVoiceHasNoTimestamps", "40010003 for a rate that a voice lacks is ours; the vendor's page says Illegal ssml text for an emotion of a voice that has none; it gives some newer voices of CosyVoice timestamps"},
+	{"Phonemes with enable_phoneme_timestamp, spelt by product", "5.4", "D S", "TestPhonemesByteForByte", "which sounds they are is invented"},
+	{"...Started takes 20 ms and ...Completed 40 ms, or 60 and 140 with Latency", "16.1", "W", "TestHowLongTheServiceTakes TestAudioBeforeStartedIsRefused", "20 and 40 ms are ours; 220 ms to the first audio is of one capture"},
+	{"An audio message of more than 512 KiB is swallowed; then 40000004 'StartTranscription'", "16.1", "W", "TestALongAudioMessageIsSwallowed", "the size is a guess; more than 2 MiB end the connection"},
+	{"With RealTime, audio far faster than it plays drops the connection", "16.1", "W", "TestAudioFarFasterThanItPlaysDropsTheConnection", "10 times over 5 s is a guess"},
 	{"Official SDKs of Go and Node and the wire habits of C++, Python and Java complete unchanged", "1.2", "S", "TestOfficialRecognition TestOfficialLongSynthesisWithSubtitles", ""},
 }
 

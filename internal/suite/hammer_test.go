@@ -49,6 +49,7 @@ func TestHammer(t *testing.T) {
 		Engine:      nlstest.Script("one", "two"),
 		IdleTimeout: -1,
 		MaxSessions: -1,
+		ReplyDelay:  -1, // more sessions in the same time
 		Fault: func(*http.Request) *nlstest.Fault {
 			r := rand.New(rand.NewPCG(seed, connections.Add(1)))
 			if r.IntN(4) > 0 {

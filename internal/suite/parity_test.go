@@ -330,12 +330,12 @@ func TestParityPayload(t *testing.T) {
 		{"NlsSpeechSynthesizer.start.text", "text", "你好", tts{Text: "床前明月光"}, "床前明月光"},
 		{"NlsSpeechSynthesizer.start.aformat", "format", "pcm", tts{Format: nls.FormatWAV}, "wav"},
 		{"NlsSpeechSynthesizer.start.voice", "voice", "xiaoyun", tts{Voice: "ailun"}, "ailun"},
-		{"NlsSpeechSynthesizer.start.sample_rate", "sample_rate", 16000., tts{SampleRate: 24000}, 24000.},
+		{"NlsSpeechSynthesizer.start.sample_rate", "sample_rate", 16000., tts{Voice: "siqi", SampleRate: 24000}, 24000.},
 		{"NlsSpeechSynthesizer.start.volume", "volume", 50., tts{Volume: new(0)}, 0.},
 		{"NlsSpeechSynthesizer.start.volume", "volume", 50., tts{Volume: new(80)}, 80.},
 		{"NlsSpeechSynthesizer.start.speech_rate", "speech_rate", 0., tts{SpeechRate: -500}, -500.},
 		{"NlsSpeechSynthesizer.start.pitch_rate", "pitch_rate", 0., tts{PitchRate: 500}, 500.},
-		{"NlsSpeechSynthesizer.start.ex", "enable_subtitle", nil, tts{Extra: m{"enable_subtitle": true}}, true},
+		{"NlsSpeechSynthesizer.start.ex", "enable_subtitle", nil, tts{Voice: "siqi", Extra: m{"enable_subtitle": true}}, true},
 		{"NlsSpeechSynthesizer.start.ex", "volume", 50., tts{Extra: m{"volume": 20}}, 20.},
 
 		{"NlsCommonProto.start.payload", "format", nil, nls.CommonParams{Payload: m{"format": "pcm"}}, "pcm"},
@@ -825,7 +825,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 				OnCompleted: event("on_completed"),
 				OnError:     onError, OnClose: onClose, CallbackArgs: args,
 			})
-			err = r.Start(ctx, nls.SynthesisParams{Text: "你好", Extra: map[string]any{"enable_subtitle": true}})
+			err = r.Start(ctx, nls.SynthesisParams{Text: "你好", Voice: "siqi", Extra: map[string]any{"enable_subtitle": true}})
 		case "NlsCommonProto":
 			r := client.NewCommonProto("SpeechSynthesizer", nls.CommonHandlers{
 				OnOpen:  func(e *nls.OpenEvent) { all = append(all, seen{name: "on_open", args: e.Args}) },

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
@@ -44,6 +45,33 @@ func firstCalls(calls string) string {
 		}
 	}
 	return strings.Join(first, " ")
+}
+
+// inBubble asks for a gateway that answers at once. This one takes its time.
+func TestEveryProductWaitsForTheServiceAsItIs(t *testing.T) {
+	spokenAudio() // made outside the bubble
+	for name, opts := range map[string]nlstest.Options{"by default": {}, "as captures show": {Latency: true, RealTime: true}} {
+		t.Run(name, func(t *testing.T) {
+			forEachProduct(t, func(t *testing.T, p product) {
+				synctest.Test(t, func(t *testing.T) {
+					opts.Pipe = true
+					server := nlstest.NewServer(opts)
+					defer server.Close()
+					client := clientOf(t, server)
+					s, begin := p.new(client), time.Now()
+					if err := s.run(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					if d := time.Since(begin); d < 40*time.Millisecond {
+						t.Errorf("took %v, so the gateway did not wait", d)
+					}
+					if got := s.result(t, client); got != spoken {
+						t.Errorf("got %q, want %q", got, spoken)
+					}
+				})
+			})
+		})
+	}
 }
 
 func TestEveryObjectStartsAgain(t *testing.T) {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,6 +213,68 @@ func TestARecordThatFailsHarmsNoSession(t *testing.T) {
 		})
 		if err := newRecognizerSubject(client).run(t.Context()); err != nil || writes != 1 {
 			t.Errorf("%v after %d writes", err, writes)
+		}
+	})
+}
+
+// A Record that never returns, as on a disk that hangs, ends the recording and no
+// session.
+func TestARecordThatHangsHoldsUpNoSession(t *testing.T) {
+	for _, how := range []string{"hangs", "exits"} {
+		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+			release := make(chan struct{})
+			writes := 0
+			var logged atomic.Int32
+			client := clientOf(t, server, func(c *nls.Config) {
+				c.Logger = slog.New(&logbook{level: slog.LevelWarn, handle: func(r slog.Record) {
+					if r.Message == "nls: recording has ended" {
+						logged.Add(1)
+					}
+				}})
+				c.Record = recordTo(func(b []byte) (int, error) {
+					if writes++; writes == 3 {
+						if how == "exits" {
+							runtime.Goexit()
+						}
+						<-release
+					}
+					return len(b), nil
+				})
+			})
+			for range 3 {
+				begin := time.Now()
+				if err := newRecognizerSubject(client).run(t.Context()); err != nil {
+					t.Errorf("%s: %v", how, err)
+				}
+				if took := time.Since(begin); took > 20*time.Second {
+					t.Errorf("%s: a session took %v", how, took)
+				}
+			}
+			close(release)
+			synctest.Wait()
+			if logged.Load() != 1 || writes != 3 {
+				t.Errorf("%s: %d warnings after %d writes", how, logged.Load(), writes)
+			}
+		})
+	}
+}
+
+// What a session has recorded is written when it is done, however slow Record is.
+func TestARecordingIsCompleteWhenTheSessionIsDone(t *testing.T) {
+	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+		var recording bytes.Buffer
+		client := clientOf(t, server, func(c *nls.Config) {
+			c.Record = recordTo(func(b []byte) (int, error) {
+				time.Sleep(50 * time.Millisecond)
+				return recording.Write(b)
+			})
+		})
+		if err := newRecognizerSubject(client).run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.Split(bytes.TrimSpace(recording.Bytes()), []byte("\n"))
+		if last := lines[len(lines)-1]; !bytes.Contains(last, []byte(`"kind":"end"`)) {
+			t.Errorf("the last line is %s", last)
 		}
 	})
 }

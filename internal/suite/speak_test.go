@@ -303,7 +303,7 @@ func TestSynthesizeLeavesRightSizes(t *testing.T) {
 	}{
 		{"a short text", nls.SynthesisParams{Text: "好", Format: nls.FormatWAV}, 16000, ""},
 		{"a long text", nls.SynthesisParams{Text: sentences(3), Format: nls.FormatWAV, SampleRate: 8000}, 8000, ""},
-		{"a format of Extra", nls.SynthesisParams{Text: "好", Extra: map[string]any{"format": "wav", "sample_rate": 24000.0}}, 24000, ""},
+		{"a format of Extra", nls.SynthesisParams{Text: "好", Voice: "siqi", Extra: map[string]any{"format": "wav", "sample_rate": 24000.0}}, 24000, ""},
 		{"a failure", nls.SynthesisParams{Text: sentences(3), Format: nls.FormatWAV}, 16000, "taskfailed@during-events,after=4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -668,7 +668,7 @@ func TestPhonemesComeWhereTheyAreAskedFor(t *testing.T) {
 		note := func(m *nls.MetaInfo) { last = m }
 		tts := client.NewSynthesizer(nls.SynthesizerHandlers{OnMetaInfo: note})
 		for _, asked := range []bool{true, false} {
-			if err := tts.Start(t.Context(), nls.SynthesisParams{Text: "你", EnablePhonemes: asked, EnableSubtitle: !asked}); err != nil {
+			if err := tts.Start(t.Context(), nls.SynthesisParams{Text: "你", Voice: "siqi", EnablePhonemes: asked, EnableSubtitle: !asked}); err != nil {
 				t.Fatal(err)
 			}
 			if last == nil || len(last.Subtitles) != 2 || asked != slices.Equal(last.Subtitles[1].Phonemes, want) || !asked && last.Subtitles[1].Phonemes != nil {
@@ -676,7 +676,7 @@ func TestPhonemesComeWhereTheyAreAskedFor(t *testing.T) {
 			}
 		}
 		stream := client.NewStreamSynthesizer(nls.StreamSynthesizerHandlers{OnSentenceEnd: note})
-		if err := stream.Start(t.Context(), nls.StreamSynthesisParams{EnablePhonemes: true}); err != nil {
+		if err := stream.Start(t.Context(), nls.StreamSynthesisParams{Voice: "siqi", EnablePhonemes: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(stream.SendText("你。"), stream.Stop(t.Context())); err != nil {

@@ -181,7 +181,7 @@ func newSynthesisSubject(c *nls.Client, long bool) *subject {
 	s.object, s.stop = t, t.Wait
 	s.start = func(ctx context.Context) error {
 		return t.Start(ctx, nls.SynthesisParams{
-			Text: spoken, EnableSubtitle: true, LongText: long, NoWait: !s.wait, PingInterval: s.ping, PingTimeout: s.pong,
+			Text: spoken, Voice: "siqi", EnableSubtitle: true, LongText: long, NoWait: !s.wait, PingInterval: s.ping, PingTimeout: s.pong,
 			StartTimeout: s.timeout, CompleteTimeout: s.complete,
 		})
 	}
@@ -200,7 +200,7 @@ func newStreamSubject(c *nls.Client) *subject {
 	s.object, s.stop = t, t.Stop
 	s.start = func(ctx context.Context) error {
 		return t.Start(ctx, nls.StreamSynthesisParams{
-			EnableSubtitle: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout, CompleteTimeout: s.complete,
+			Voice: "siqi", EnableSubtitle: true, PingInterval: s.ping, PingTimeout: s.pong, Timeout: s.timeout, CompleteTimeout: s.complete,
 		})
 	}
 	s.send = func() error { return t.SendText(spoken) }

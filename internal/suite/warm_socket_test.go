@@ -174,7 +174,7 @@ func TestSessionsStartWhileTheirConnectionsDie(t *testing.T) {
 	for _, c := range []struct{ reuse, tls bool }{{true, false}, {false, false}, {false, true}} {
 		seed := rand.Uint64()
 		t.Logf("seed %d, %+v", seed, c)
-		server := nlstest.NewServer(nlstest.Options{TLS: c.tls, MaxSessions: -1, Engine: nlstest.Script("one", "two")})
+		server := nlstest.NewServer(nlstest.Options{TLS: c.tls, MaxSessions: -1, ReplyDelay: -1, Engine: nlstest.Script("one", "two")})
 		defer server.Close()
 		var w wires
 		w.mortality(seed)
@@ -347,7 +347,7 @@ func TestAWarmStartTakesOneRoundTrip(t *testing.T) {
 			if c.half {
 				t.Parallel() // nothing is measured
 			}
-			server := nlstest.NewServer(nlstest.Options{TLS: c.tls, MaxSessions: -1, Engine: nlstest.Script("one")})
+			server := nlstest.NewServer(nlstest.Options{TLS: c.tls, MaxSessions: -1, ReplyDelay: -1, Engine: nlstest.Script("one")})
 			defer server.Close()
 			way := farAway(t, strings.TrimSuffix(server.URL[strings.Index(server.URL, "//")+2:], "/ws/v1"))
 			best := time.Duration(1<<63 - 1)

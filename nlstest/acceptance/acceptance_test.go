@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"bytes"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,12 +79,19 @@ func TestARunFailsWhenOneProductFails(t *testing.T) {
 	for _, product := range []string{"SpeechSynthesizer", "SpeechRecognizer", "SpeechTranscriber", "FlowingSpeechSynthesizer", "SpeechLongSynthesizer"} {
 		t.Run(product, func(t *testing.T) {
 			t.Parallel()
-			// The service has nothing to say to a Start of the product: it has expired.
-			expired := &nlstest.Fault{At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTrialExpired, Text: "Gateway:FREE_TRIAL_EXPIRED:The free trial has expired!"}
-			cfg := service(t, nlstest.Options{Fault: func(*http.Request) *nlstest.Fault { return nil }})
-			_ = expired
-			_ = cfg
-			t.Skip("TODO")
+			cfg := service(t, nlstest.Options{TaskFault: func(task nlstest.Task) *nlstest.Fault {
+				if task.Namespace != product {
+					return nil
+				}
+				return &nlstest.Fault{At: nlstest.OnStart, Do: nlstest.TaskFailed, Code: nls.StatusTrialExpired}
+			}})
+			r := mustRun(t, Options{Config: cfg, Quick: true})
+			if err := r.Err(); err == nil || !strings.Contains(err.Error(), product) {
+				t.Errorf("%v\n%s", err, table(r))
+			}
+			if text := table(r); !strings.Contains(text, "upgrade it to commercial use") {
+				t.Error(text)
+			}
 		})
 	}
 }

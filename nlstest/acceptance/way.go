@@ -64,7 +64,7 @@ func (r *run) way(ctx context.Context) {
 }
 
 // errGiven is a token that was not looked up.
-var errGiven = errors.New("Config has the token itself")
+var errGiven = errors.New("the token is given")
 
 // token is a token for the account, and errGiven if there is nothing to look up.
 func (r *run) token(ctx context.Context) (*nls.Token, error) {

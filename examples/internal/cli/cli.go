@@ -36,6 +36,10 @@ const recordedText = "你好，世界。Hello, Go! 🎙"
 // spokenText is spoken without -text. It is the one of the Python sample TestTts.
 const spokenText = "大壮正想去摘取花瓣,谁知阿丽和阿强突然内讧,阿丽拿去手枪向树干边的阿强射击,两声枪响,阿强直接倒入水中"
 
+// subtitledVoice is a voice that says when it speaks each word. nls.DefaultVoice
+// cannot.
+const subtitledVoice = "siqi"
+
 // program is one run of an example.
 type program struct {
 	url, appKey, token, akid, akSecret, tokenEndpoint, ca string
@@ -112,7 +116,7 @@ func (p *program) defineFlags(input Input) {
 		flag.StringVar(&p.text, "text", "", "`text` to speak (the one of the Python sample)")
 		flag.StringVar(&p.voice, "voice", "", "`name` of the voice ("+nls.DefaultVoice+")")
 		flag.StringVar(&p.out, "out", "", "`file` for the audio of the first session: .wav, or raw PCM")
-		flag.BoolVar(&p.subtitle, "subtitle", false, "print when each word is spoken")
+		flag.BoolVar(&p.subtitle, "subtitle", false, "print when each word is spoken; not every voice can say, so the default is then "+subtitledVoice)
 	}
 }
 
@@ -136,6 +140,9 @@ func (p *program) run(ctx context.Context, input Input, session func(context.Con
 		}
 		if p.text == "" && !p.piped {
 			p.text = spokenText
+		}
+		if p.subtitle {
+			p.voice = cmp.Or(p.voice, subtitledVoice)
 		}
 		if p.local != nil { // whose voice is read back
 			p.want = cmp.Or(p.want, p.text)

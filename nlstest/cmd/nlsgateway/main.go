@@ -2,7 +2,7 @@
 // for the official SDKs.
 //
 // It first prints one line of JSON with what a client needs: url, token_url,
-// ca_file, appkey, token, access_key_id and access_key_secret. It serves until
+// token_url_plain (without TLS, as the official SDKs call it), ca_file, appkey, token, access_key_id and access_key_secret. It serves until
 // it gets an interrupt or SIGTERM, then removes ca_file and exits with status 0.
 package main
 
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -38,17 +39,26 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var opts nlstest.Options
+	opts := nlstest.Options{PlainToken: true}
 	flags := flag.NewFlagSet("nlsgateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&opts.Addr, "addr", "", "TCP `address` to listen on (default a free port on 127.0.0.1)")
 	flags.BoolVar(&opts.TLS, "tls", false, "serve wss with a certificate of the authority in ca_file")
 	engine := flags.String("engine", "loopback", "`name` of the engine: loopback, or script with the sentences of -script")
 	script := flags.String("script", "", "`file` with one sentence a line")
-	flags.IntVar(&opts.MaxSessions, "max-sessions", 0, "sessions at a time per app key, negative for no limit (default 200)")
+	flags.IntVar(&opts.MaxSessions, "max-sessions", 0, "sessions at a time of an account in each product, negative for no limit (default that of the service: 200, 100 of long and 10 of streaming synthesis)")
+	flags.BoolVar(&opts.Trial, "trial", false, "a trial account: 2 sessions of each product, none of long and streaming synthesis")
+	flags.BoolVar(&opts.Expired, "expired", false, "an account whose trial is over: 40000010")
 	flags.DurationVar(&opts.IdleTimeout, "idle-timeout", 0, "how long a client may be silent, negative for ever (default 10s)")
-	flags.DurationVar(&opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed")
+	flags.DurationVar(&opts.ReplyDelay, "reply-delay", 0, "`time` before ...Started and ...Completed, negative for none (default 20ms and 40ms)")
+	flags.BoolVar(&opts.Latency, "latency", false, "be as slow as the service: 60 ms, 140 ms, and 220 ms to the first audio of a synthesis")
+	flags.BoolVar(&opts.RealTime, "real-time", false, "drop who sends audio more than 10 times faster than it plays")
 	flags.DurationVar(&opts.TokenTTL, "token-ttl", 0, "lifetime of created tokens (default 24h)")
+	flags.Func("fault", "`name` of a fault that every connection has, such as reset@after-start", func(name string) error {
+		f, err := nlstest.ParseFault(name)
+		opts.Fault = func(*http.Request) *nlstest.Fault { return f }
+		return err
+	})
 	verbose := flags.Bool("v", false, "write every message to standard error")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // flags has said why
@@ -86,12 +96,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	line, err := json.Marshal(struct {
 		URL             string `json:"url"`
 		TokenURL        string `json:"token_url"`
+		TokenURLPlain   string `json:"token_url_plain"`
 		CAFile          string `json:"ca_file"`
 		AppKey          string `json:"appkey"`
 		Token           string `json:"token"`
 		AccessKeyID     string `json:"access_key_id"`
 		AccessKeySecret string `json:"access_key_secret"`
-	}{server.URL, server.TokenURL, caFile, cfg.AppKey, cfg.Token, cfg.AccessKeyID, cfg.AccessKeySecret})
+	}{server.URL, server.TokenURL, server.TokenURLPlain, caFile, cfg.AppKey, cfg.Token, cfg.AccessKeyID, cfg.AccessKeySecret})
 	if err != nil {
 		return err
 	}

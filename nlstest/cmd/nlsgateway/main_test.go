@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 type info struct {
 	URL             string `json:"url"`
 	TokenURL        string `json:"token_url"`
+	TokenURLPlain   string `json:"token_url_plain"`
 	CAFile          string `json:"ca_file"`
 	AppKey          string `json:"appkey"`
 	Token           string `json:"token"`
@@ -101,6 +102,10 @@ func TestServesUntilSIGTERMAndLeavesNothingBehind(t *testing.T) {
 			}}).Get(i.TokenURL)
 			if err != nil {
 				t.Fatalf("token_url with ca_file: %v", err)
+			}
+			resp.Body.Close()
+			if resp, err = http.Get(i.TokenURLPlain); err != nil {
+				t.Fatalf("token_url_plain: %v", err)
 			}
 			resp.Body.Close()
 
@@ -180,6 +185,24 @@ func TestVerboseShowsEveryMessage(t *testing.T) {
 	}
 }
 
+func TestAFaultIsOfEveryConnection(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, []string{"-fault", "refuse@handshake,code=503"}, w, io.Discard) }()
+	i := readInfo(t, r)
+	for range 2 {
+		_, resp, err := websocket.DefaultDialer.Dial(i.URL, http.Header{"X-NLS-Token": {i.Token}})
+		if err == nil || resp == nil || resp.StatusCode != 503 {
+			t.Errorf("got %v %v, want 503", resp, err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestBadArgumentsAreErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -191,6 +214,7 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 		want string
 	}{
 		"unknown flag":    {[]string{"-nonsense"}, flag.ErrHelp.Error()},
+		"unknown fault":   {[]string{"-fault", "explode@start"}, flag.ErrHelp.Error()},
 		"argument":        {[]string{"serve"}, `unexpected argument "serve"`},
 		"engine":          {[]string{"-engine", "whisper"}, `-engine "whisper"`},
 		"script missing":  {[]string{"-engine", "script"}, "-script: "},
