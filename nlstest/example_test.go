@@ -142,8 +142,7 @@ func ExampleReplay() {
 // to the millisecond. Pipe keeps the connections in memory, as a bubble needs it.
 func TestASilentCallerIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := nlstest.NewServer(nlstest.Options{Pipe: true})
-		defer server.Close()
+		server := nlstest.New(t, nlstest.Options{Pipe: true}) // ends with the test
 		client, err := nls.NewClient(server.Config())
 		if err != nil {
 			t.Fatal(err)
@@ -222,4 +221,71 @@ type listener struct{ nlstest.Recognition }
 func (l listener) SetMaxSilence(d time.Duration) {
 	fmt.Println(d, "of silence end a sentence")
 	l.Recognition.(nlstest.SilenceSetter).SetMaxSilence(d)
+}
+
+// A Codec makes a compressed format known to the server. This one is no real one: it
+// has every second sample.
+func ExampleTranscoder() {
+	halved := nlstest.Codec{NewDecoder: func(context.Context, int) (nlstest.Transcoder, error) { return &doubler{}, nil }}
+	server := nlstest.NewServer(nlstest.Options{
+		Codecs: map[string]nlstest.Codec{"mp3": halved},
+		Engine: nlstest.Script("听见了"),
+	})
+	defer server.Close()
+	client, err := nls.NewClient(server.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	sound := strings.NewReader(strings.Repeat("\x00\x20\x00\xe0", 4000))
+	result, err := client.Recognize(context.Background(), sound, nls.RecognitionParams{Format: nls.FormatMP3}, nls.PumpOptions{Speed: -1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Text, result.Duration) // of half a second that was sent
+	// Output: 听见了 1s
+}
+
+// doubler makes two samples of each.
+type doubler struct{ odd []byte }
+
+func (d *doubler) Write(p []byte) (pcm []byte, err error) {
+	p = append(d.odd, p...)
+	for ; len(p) >= 2; p = p[2:] {
+		pcm = append(pcm, p[0], p[1], p[0], p[1])
+	}
+	d.odd = bytes.Clone(p)
+	return pcm, nil
+}
+
+func (d *doubler) Close() ([]byte, error) { return nil, nil }
+
+// Namespaces describe products that only CommonProto speaks, such as those of a private
+// installation.
+func ExampleNamespace() {
+	server := nlstest.NewServer(nlstest.Options{Namespaces: map[string]nlstest.Namespace{"Echo": {
+		Start: []string{"Say"}, Completed: "Said",
+		Answer: func(in nlstest.Input) []nlstest.Answer {
+			return []nlstest.Answer{{Name: "Said", Payload: in.Payload}}
+		},
+	}}})
+	defer server.Close()
+	client, err := nls.NewClient(server.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	proto := client.NewCommonProto("Echo", nls.CommonHandlers{OnEvent: func(e *nls.Event) {
+		var said struct{ Text string }
+		if err := e.Payload(&said); err != nil {
+			log.Print(err)
+		}
+		fmt.Println(e.Name, said.Text)
+	}})
+	ctx := context.Background()
+	if err := proto.Start(ctx, "Say", nls.CommonParams{Payload: map[string]any{"text": "hello"}, Final: []string{"Said"}}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(proto.Wait(ctx))
+	// Output:
+	// Said hello
+	// <nil>
 }
