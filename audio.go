@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/nlsgo/nls/internal/session"
 )
 
 // AudioSender is the sending half of Recognizer and Transcriber.
@@ -110,7 +112,7 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 			return sent, completed(err)
 		}
 		if ctx.Err() != nil {
-			return sent, ctx.Err()
+			return sent, session.ContextEnd(ctx, nil)
 		}
 		if c.n > 0 {
 			if d := pace.next(c.n, time.Now()); d > 0 {
@@ -156,7 +158,7 @@ func wait[T any](p *pump, ch <-chan T) (v T, err error) {
 		case v = <-ch:
 			return v, nil
 		case <-p.ctx.Done():
-			return v, p.ctx.Err()
+			return v, session.ContextEnd(p.ctx, nil)
 		case <-p.done:
 			if err := p.dst.SendAudio(nil); err != nil { // the session's last word
 				return v, err

@@ -259,7 +259,7 @@ func TestPumpReadsNothingWhenTheContextHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	src := bytes.NewReader(make([]byte, 10))
-	if n, err := nls.Pump(ctx, &sink{}, src, nls.PumpOptions{}); n != 0 || err != context.Canceled || src.Len() != 10 {
+	if n, err := nls.Pump(ctx, &sink{}, src, nls.PumpOptions{}); n != 0 || !errors.Is(err, context.Canceled) || src.Len() != 10 {
 		t.Errorf("Pump = %d, %v; %d bytes left", n, err, src.Len())
 	}
 }

@@ -84,9 +84,10 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 		return err
 	}
 	core := session.Params{
-		Spec:    session.Spec{Namespace: p.namespace, Start: name, Started: slices.Clone(params.Started), Final: slices.Clone(params.Final)},
-		Payload: payload,
-		Open:    p.h.OnOpen != nil,
+		BytesPerSecond: audioRate(params.Payload),
+		Spec:           session.Spec{Namespace: p.namespace, Start: name, Started: slices.Clone(params.Started), Final: slices.Clone(params.Final)},
+		Payload:        payload,
+		Open:           p.h.OnOpen != nil,
 	}
 	if p.namespace == streamSynthesis.Namespace && p.o.client != nil {
 		core.URL, core.Pool = p.o.client.streamURL, p.o.client.streamPool

@@ -181,6 +181,15 @@ func (t *ContinuousTranscriber) Stop(ctx context.Context) error {
 	return ErrNotStarted
 }
 
+// Bind ties the current transcription, which Start has started, to ctx until stop is
+// called. See [Session.Bind].
+func (t *ContinuousTranscriber) Bind(ctx context.Context) (stop func() bool) {
+	if r := t.current(); r != nil {
+		return r.bind(ctx)
+	}
+	return func() bool { return false }
+}
+
 // Shutdown ends everything at once. Of the callbacks only OnClose is still called,
 // with ErrShutdown.
 func (t *ContinuousTranscriber) Shutdown() {

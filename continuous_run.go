@@ -250,6 +250,8 @@ func (r *continuousRun) interrupted(l *leg, err error, wait time.Duration) {
 	r.mu.Lock()
 	from := pcmTime(r.covered, r.rate)
 	r.mu.Unlock()
+	r.t.c.log.Info("nls: another session follows", "product", transcription.Namespace, "task_id", l.tr.TaskID(),
+		"attempt", r.failures, "wait", wait, "from", from)
 	enqueue(r, r.t.h.OnInterrupted, &Interruption{
 		TaskID: l.tr.TaskID(), Err: err, Attempt: r.failures, Wait: wait, From: from, Args: r.t.h.CallbackArgs,
 	}, 0)
@@ -410,6 +412,20 @@ func (r *continuousRun) sendable() error {
 	return nil
 }
 
+// bind ends everything with ctx.
+func (r *continuousRun) bind(ctx context.Context) (stop func() bool) {
+	cut := func() {
+		r.mu.Lock()
+		r.dropping = true
+		r.mu.Unlock()
+		r.end(contextError(ctx, ErrStopTimeout, r.taskID()), false)
+	}
+	if ctx.Err() != nil {
+		cut() // and not by chance
+	}
+	return context.AfterFunc(ctx, cut)
+}
+
 func (r *continuousRun) stop(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.live {
@@ -429,16 +445,7 @@ func (r *continuousRun) stop(ctx context.Context) error {
 	if isClosed(r.done) {
 		return r.err()
 	}
-	cut := func() {
-		r.mu.Lock()
-		r.dropping = true
-		r.mu.Unlock()
-		r.end(contextError(ctx, ErrStopTimeout, r.taskID()), false)
-	}
-	if ctx.Err() != nil {
-		cut() // and not by chance
-	}
-	defer context.AfterFunc(ctx, cut)()
+	defer r.bind(ctx)()
 	select {
 	case <-r.done:
 	case <-ctx.Done(): // a callback that runs is not waited for

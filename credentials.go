@@ -27,7 +27,8 @@ func (f CredentialSourceFunc) AccessKey(ctx context.Context) (AccessKey, error) 
 // asked, then what the chain needs: files, or requests to STS and to the instance's
 // metadata, by the proxy of the environment and not that of a Config. Keys that expire
 // are renewed before they do. A search goes on in the background when ctx ends; one
-// runs at a time. After a failure the whole chain is asked again.
+// runs at a time. After a failure the whole chain is asked again. docs/credentials.md
+// has what to set up in Kubernetes, on ECS and for a file.
 func DefaultCredentials() CredentialSource {
 	var chain pop.Chain
 	return CredentialSourceFunc(func(ctx context.Context) (AccessKey, error) {
@@ -55,6 +56,6 @@ func NewTokenSourceFrom(src CredentialSource, opts *TokenOptions) TokenSource {
 		if err != nil {
 			return nil, &TokenError{Err: fmt.Errorf("access key: %w", err)}
 		}
-		return GetToken(ctx, key, &o)
+		return getToken(ctx, key, &o)
 	}), tokenEarly)
 }

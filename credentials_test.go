@@ -2,9 +2,11 @@ package nls
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -105,7 +107,7 @@ func TestCredentialsComeBetweenTokenAndKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := client.token(t.Context()); got != c.first || err != nil {
+			if got, err := client.token(t.Context(), nil); got != c.first || err != nil {
 				t.Fatalf("token %q, %v", got, err)
 			}
 			if again := client.invalidate(c.first); again != (c.second != "") {
@@ -114,7 +116,7 @@ func TestCredentialsComeBetweenTokenAndKey(t *testing.T) {
 			if c.second == "" {
 				return
 			}
-			if got, err := client.token(t.Context()); got != c.second || err != nil {
+			if got, err := client.token(t.Context(), nil); got != c.second || err != nil {
 				t.Errorf("then token %q, %v", got, err)
 			}
 		})
@@ -202,6 +204,17 @@ func TestDefaultCredentialsAreFoundWhereTheyAre(t *testing.T) {
 			}
 			t.Setenv("ALIBABA_CLOUD_CREDENTIALS_FILE", file)
 		}, want},
+		{"profile of docs/credentials.md", func(t *testing.T, home string) {
+			_, text, _ := strings.Cut(documented(t), "```ini\n")
+			text, _, _ = strings.Cut(text, "```")
+			if err := os.MkdirAll(filepath.Join(home, ".alibabacloud"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(home, ".alibabacloud", "credentials"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("ALIBABA_CLOUD_PROFILE", "laptop")
+		}, AccessKey{"LTAI-example", "secret-example", ""}},
 		{"URI", func(t *testing.T, _ string) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprintf(w, `{"AccessKeyId":"id","AccessKeySecret":"secret","SecurityToken":"sts","Expiration":%q}`,
@@ -263,5 +276,134 @@ func TestDefaultCredentialsObeyTheirContext(t *testing.T) {
 	close(answer) // whoever asks next gets what the first has begun
 	if key, err := src.AccessKey(t.Context()); err != nil || key.ID != "id" || searches.Load() != 1 {
 		t.Errorf("then %v, %v after %d searches", key, err, searches.Load())
+	}
+}
+
+// documented is docs/credentials.md.
+func documented(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("docs/credentials.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// redirect has what DefaultCredentials asks answered by h: STS over HTTPS, and the
+// metadata service, whose address is fixed, as a proxy would. The chain makes its
+// clients from http.DefaultTransport.
+func redirect(t *testing.T, h http.HandlerFunc) {
+	t.Helper()
+	secure, plain := httptest.NewTLSServer(h), httptest.NewServer(h)
+	t.Cleanup(secure.Close)
+	t.Cleanup(plain.Close)
+	proxy, err := url.Parse(plain.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = before })
+	http.DefaultTransport = &http.Transport{
+		DisableKeepAlives: true,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme == "http" {
+				return proxy, nil
+			}
+			return nil, nil
+		},
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, network, secure.Listener.Addr().String())
+		},
+	}
+}
+
+// keys are the answer of STS or of the metadata service: the nth key, which is about
+// to expire.
+func keys(n int32) string {
+	return fmt.Sprintf(`"AccessKeyId":"id-%d","AccessKeySecret":"secret-%d","SecurityToken":"sts-%d","Expiration":%q`,
+		n, n, n, time.Now().Add(time.Minute).UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+// The way of a pod and that of an instance, from the environment to the lookup. Each
+// lookup has a key that is good: one that is about to expire is followed by another.
+func TestRolesOfPodsAndInstancesAreFollowedToTheLookup(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(t *testing.T) (asked func() int32)
+	}{
+		{"Kubernetes, OIDC", func(t *testing.T) func() int32 {
+			file := filepath.Join(t.TempDir(), "token")
+			renewed := func(n int32) { // by the cluster
+				if err := os.WriteFile(file, fmt.Append(nil, "oidc-", n), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			renewed(1)
+			for name, value := range map[string]string{
+				"ALIBABA_CLOUD_ROLE_ARN":          "acs:ram::1:role/speech",
+				"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/x",
+				"ALIBABA_CLOUD_OIDC_TOKEN_FILE":   file,
+				"ALIBABA_CLOUD_STS_REGION":        "cn-shanghai",
+			} {
+				if !strings.Contains(documented(t), name) {
+					t.Errorf("docs/credentials.md knows no %s", name)
+				}
+				t.Setenv(name, value)
+			}
+			var asked atomic.Int32
+			redirect(t, func(w http.ResponseWriter, r *http.Request) {
+				n := asked.Add(1)
+				if r.FormValue("Action") != "AssumeRoleWithOIDC" || r.FormValue("RoleArn") != "acs:ram::1:role/speech" ||
+					r.FormValue("OIDCToken") != fmt.Sprint("oidc-", n) || r.Host != "sts.cn-shanghai.aliyuncs.com" {
+					t.Errorf("%s asked %s for %v", r.Host, r.URL, r.Form)
+				}
+				renewed(n + 1)
+				fmt.Fprintf(w, `{"Credentials":{%s}}`, keys(n))
+			})
+			return asked.Load
+		}},
+		{"ECS, the role of the instance", func(t *testing.T) func() int32 {
+			t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "")
+			var asked atomic.Int32
+			redirect(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Host != "100.100.100.200" {
+					t.Errorf("asked %s", r.Host)
+				}
+				if r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" {
+					io.WriteString(w, "metadata-token")
+					return
+				}
+				if r.Header.Get("X-aliyun-ecs-metadata-token") != "metadata-token" {
+					t.Error("without the token of the metadata service")
+				}
+				switch r.URL.Path {
+				case "/latest/meta-data/ram/security-credentials/":
+					io.WriteString(w, "speech")
+				case "/latest/meta-data/ram/security-credentials/speech":
+					fmt.Fprintf(w, `{"Code":"Success",%s}`, keys(asked.Add(1)))
+				default:
+					t.Errorf("asked for %s", r.URL)
+				}
+			})
+			return asked.Load
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withoutKeys(t)
+			asked := c.set(t)
+			var lookups []string
+			src := NewTokenSourceFrom(DefaultCredentials(), tokenAPI(func(form url.Values) string {
+				lookups = append(lookups, form.Get("AccessKeyId")+" "+form.Get("SecurityToken"))
+				return `{"Token":{"Id":"token","ExpireTime":1}}` // has expired, so that the next asks again
+			}))
+			for range 3 {
+				if _, err := src.Token(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.Join(lookups, ", "); got != "id-1 sts-1, id-2 sts-2, id-3 sts-3" || asked() != 3 {
+				t.Errorf("looked up with %s, asked %d times", got, asked())
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 
 // Errors that callers are expected to test for with errors.Is. A deadline, the
 // caller's own or a default of the SDK, always matches the Err...Timeout of the
-// call and context.DeadlineExceeded; a cancelled context matches
-// context.Canceled only. The timeouts have a method Timeout() bool.
+// call and context.DeadlineExceeded; a cancelled context matches context.Canceled.
+// The end of the caller's context also matches its context.Cause, and is never
+// [Retryable]. The timeouts have a method Timeout() bool.
 var (
 	ErrInvalidParameter = errors.New("nls: invalid parameter") // see ParamError
 	ErrAccessDenied     = errors.New("nls: access denied")     // a refused token or voice: HandshakeError 401, 403; TaskError 40000001
@@ -259,11 +261,11 @@ func explain(taskID string, err error) error {
 // TaskID returns the ID of the task that err ended, or "". Every error of a
 // session that reached the gateway has one, and its text shows it.
 func TaskID(err error) string {
+	if e, ok := errors.AsType[*sessionError](err); ok { // before the cause of a context
+		return e.taskID
+	}
 	if e, ok := errors.AsType[*TaskError](err); ok {
 		return e.TaskID
-	}
-	if e, ok := errors.AsType[*sessionError](err); ok {
-		return e.taskID
 	}
 	return ""
 }
@@ -282,14 +284,18 @@ func StatusCode(err error) int {
 // StatusIdleTimeout, StatusAudioTimeout, StatusTooManyRequests,
 // StatusConcurrencyExceeded, throttled token lookups. It is false for bad
 // parameters and addresses, refused credentials (Start has already tried a fresh
-// token), failed certificate checks, expired trials, ErrShutdown and
-// context.Canceled.
+// token), failed certificate checks, expired trials, ErrShutdown, and for the end of
+// the caller's own context, whichever way it came: a deadline of the SDK says that the
+// service was slow, one of the caller's that nobody waits any more.
 //
 // A host is not found when its name is wrong, but macOS and Windows say the same
 // of any name while they are offline. A loop that goes on for ever over a wrong
 // name shows in its log; one that gives up while a train is in a tunnel loses the
 // session. So bound the loop.
 func Retryable(err error) bool {
+	if callersEnd(err) {
+		return false
+	}
 	if e, ok := errors.AsType[*TaskError](err); ok {
 		switch e.Status {
 		case StatusIdleTimeout, StatusTooManyRequests, StatusAudioTimeout, StatusConcurrencyExceeded:
@@ -314,6 +320,30 @@ func Retryable(err error) bool {
 		return false
 	}
 	return retryableDial(err)
+}
+
+// callersEnd reports whether err is the end of a context that the caller gave. A
+// context.DeadlineExceeded is one, too, unless it is what else is said of a bound of
+// the SDK.
+func callersEnd(err error) bool {
+	if _, ok := errors.AsType[*session.ContextError](err); ok {
+		return true
+	}
+	switch err {
+	case context.DeadlineExceeded:
+		return true
+	case ErrStartTimeout, ErrStopTimeout, ErrCompleteTimeout:
+		return false
+	}
+	switch e := err.(type) {
+	case *TokenError: // lookups have a bound
+		return false
+	case interface{ Unwrap() error }:
+		return callersEnd(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), callersEnd)
+	}
+	return false
 }
 
 func retryableHTTP(status int) bool { return status == 408 || status == 429 || status/100 == 5 }

@@ -47,7 +47,8 @@ func TestRetryable(t *testing.T) {
 		{nls.ErrCompleteTimeout, true, false},
 		{nls.ErrPingTimeout, true, false},
 		{nls.ErrWriteTimeout, true, false},
-		{context.DeadlineExceeded, true, false},
+		{context.DeadlineExceeded, false, false},                      // of a context, and so of the caller
+		{&nls.TokenError{Err: context.DeadlineExceeded}, true, false}, // of a lookup
 
 		{dial(op(os.NewSyscallError("connect", syscall.ECONNREFUSED))), true, false},
 		{dial(op(os.NewSyscallError("connect", syscall.ENETUNREACH))), true, false},

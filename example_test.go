@@ -72,18 +72,18 @@ func ExampleRecognizer() {
 }
 
 // A session lives until Stop or Shutdown. This one lives no longer than ctx.
-func ExampleRecognizer_Shutdown() {
-	ctx, cancel := context.WithCancel(context.Background())
-	rec := newClient().NewRecognizer(nls.RecognizerHandlers{
-		OnClose: func(e *nls.CloseEvent) { fmt.Println("closed:", errors.Is(e.Err, nls.ErrShutdown)) },
-	})
-	defer context.AfterFunc(ctx, rec.Shutdown)()
+func ExampleSession_Bind() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	rec := newClient().NewRecognizer(nls.RecognizerHandlers{})
 	if err := rec.Start(ctx, nls.RecognitionParams{}); err != nil {
 		log.Fatal(err)
 	}
-	cancel()
+	defer rec.Session().Bind(ctx)()
+	hungUp := errors.New("the caller has hung up")
+	cancel(hungUp)
 	<-rec.Done()
-	// Output: closed: true
+	fmt.Println(errors.Is(rec.Err(), context.Canceled), errors.Is(rec.Err(), hungUp))
+	// Output: true true
 }
 
 // A Transcriber turns a stream of any length into sentences.
@@ -550,6 +550,38 @@ func ExampleWithTrace() {
 	// sent StartRecognition
 	// received RecognitionStarted
 	// done true
+}
+
+// The role of a pod or of an instance, or a profile file: wherever a key is found, it is
+// asked for again before it expires. docs/credentials.md says what to set up.
+func ExampleDefaultCredentials() {
+	cfg := nls.ConfigFromEnv()
+	cfg.Credentials = nls.DefaultCredentials()
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("done:", client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}))
+	// Output: done: <nil>
+}
+
+// Keys that something else renews, here in a file of a vault.
+func ExampleCredentialSourceFunc() {
+	cfg := nls.ConfigFromEnv()
+	cfg.Credentials = nls.CredentialSourceFunc(func(ctx context.Context) (nls.AccessKey, error) {
+		var key nls.AccessKey
+		text, err := os.ReadFile("/vault/secrets/nls") // "id secret sts"
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &key.ID, &key.Secret, &key.SecurityToken)
+		}
+		return key, err
+	})
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("done:", client.Synthesize(context.Background(), io.Discard, nls.SynthesisParams{Text: "好"}))
+	// Output: done: <nil>
 }
 
 // A TokenSource of your own: here a service of yours that holds the access key.

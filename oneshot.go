@@ -53,7 +53,7 @@ func (c *Client) Recognize(ctx context.Context, r io.Reader, p RecognitionParams
 	if err := rec.Start(ctx, p); err != nil {
 		return nil, startError(rec, err)
 	}
-	if err := listen(ctx, rec, in.r, o.forSource(in)); err != nil {
+	if err := listen(ctx, rec.Session(), in.r, o.forSource(in)); err != nil {
 		return nil, err
 	}
 	return result, nil
@@ -86,7 +86,8 @@ func (c *Client) Transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 		t := c.NewTranscriber(h)
 		// A service that has much to say after Stop may take its time, so it is its
 		// silence that is bounded.
-		return t, t.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout, Patient: true})
+		err := t.start(ctx, p, session.Params{StopTimeout: -1, IdleTimeout: c.cfg.StopTimeout, Patient: true})
+		return t.Session(), err
 	})
 }
 
@@ -146,9 +147,10 @@ func (c *Client) transcribe(ctx context.Context, r io.Reader, p TranscriptionPar
 	}
 }
 
-// listener is a Recognizer or a Transcriber.
+// listener is a session that hears.
 type listener interface {
 	AudioSender
+	Bind(context.Context) (stop func() bool)
 	Stop(context.Context) error
 	Shutdown()
 	Done() <-chan struct{}
@@ -159,22 +161,18 @@ type listener interface {
 // listen sends the audio in r to l, which has been started, and stops it. When it
 // returns the session has ended.
 func listen(ctx context.Context, l listener, r io.Reader, o PumpOptions) error {
-	// A Stop whose context has ended ends the session with that, and with it a
-	// SendAudio that blocks.
-	stopped := make(chan error, 1)
-	unwatch := context.AfterFunc(ctx, func() { stopped <- l.Stop(ctx) })
+	defer l.Bind(ctx)() // which also ends a SendAudio that blocks
 	_, err := Pump(ctx, l, r, o)
-	switch {
-	case !unwatch():
-		err = <-stopped
-		settled(l.Done()) // Stop does not wait for a callback that a mailbox has held
-		return err
-	case err != nil && l.Err() == nil: // of r
+	if err != nil && ctx.Err() == nil && l.Err() == nil { // of r
 		l.Shutdown()
 		<-l.Done()
 		return &sessionError{l.TaskID(), err}
 	}
-	return l.Stop(ctx)
+	err = l.Stop(ctx)
+	if ctx.Err() != nil {
+		settled(l.Done()) // Stop does not wait for a callback that a mailbox has held
+	}
+	return err
 }
 
 // startError puts the task id to the only error of a Start that has none though
@@ -188,11 +186,7 @@ func startError(l interface{ TaskID() string }, err error) error {
 
 // contextError is the error of a call whose ctx has ended, as the objects have it.
 func contextError(ctx context.Context, timeout error, taskID string) error {
-	err := ctx.Err()
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = timeout
-	}
-	return &sessionError{taskID, err}
+	return &sessionError{taskID, session.ContextEnd(ctx, timeout)}
 }
 
 // forSource fills in what is known about the rate of the audio.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -155,6 +156,18 @@ func checkText(text string) error {
 func withExtra(payload, extra map[string]any) map[string]any {
 	maps.Copy(payload, extra)
 	return payload
+}
+
+// audioRate is how many bytes of audio play in a second, by a payload that asks for
+// or announces it; 0 if it does not say so.
+func audioRate(payload map[string]any) int {
+	switch fmt.Sprint(payload["format"]) {
+	case string(FormatPCM), string(FormatWAV):
+		if rate, err := strconv.Atoi(fmt.Sprint(payload["sample_rate"])); err == nil && rate > 0 {
+			return 2 * rate
+		}
+	}
+	return 0
 }
 
 // jsonObject is m, or {} if m is nil, which JSON would call null.

@@ -113,7 +113,7 @@ func (r *Recognizer) Start(ctx context.Context, p RecognitionParams) error {
 	if err != nil {
 		return err
 	}
-	return encodable("Extra", r.o.start(ctx, session.Params{Spec: recognition, Payload: payload},
+	return encodable("Extra", r.o.start(ctx, session.Params{Spec: recognition, Payload: payload, BytesPerSecond: audioRate(m)},
 		timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{
 			args: r.h.CallbackArgs, onEvent: r.h.OnEvent, onError: r.h.OnError, onClose: r.h.OnClose,

@@ -17,7 +17,8 @@ import (
 // the service was overloaded (too many sessions or requests, throttled lookups), 30 s
 // at most. Each pause is shortened at random, by half at most. There is no bound but
 // ctx: give it a deadline. A pause that would outlast the deadline is not begun. The
-// end of ctx itself is never a reason to try again.
+// end of ctx itself is never a reason to try again. Nor is that of a context that f
+// makes of it: bound an attempt by the Timeout of its params.
 //
 // f opens a new session each time, and the task begins from its beginning.
 func Retry(ctx context.Context, f func(ctx context.Context) error) error {

@@ -68,7 +68,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// The end of the caller's context looks like a time-out, which is Retryable.
+// Whatever f makes of the end of the caller's context.
 func TestRetryDoesNotTryAgainOnceItsContextHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

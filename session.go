@@ -59,6 +59,14 @@ func (s Session) Stop(ctx context.Context) error { return s.task.Stop(ctx) }
 // Wait waits for the end of the session, or of ctx. See [Synthesizer.Wait].
 func (s Session) Wait(ctx context.Context) error { return s.task.Wait(ctx) }
 
+// Bind ties the session to ctx until stop is called, which reports as that of
+// context.AfterFunc does: the end of ctx ends the session as it would end a Stop. The
+// error, which OnError and everybody else gets, is ctx's: it matches context.Canceled
+// or context.DeadlineExceeded (and ErrStopTimeout, where there is a Stop), and
+// context.Cause(ctx). With the same context in Start, Bind and Stop it does so whenever
+// ctx ends, in whichever of them. A ctx that has ended ends the session at once.
+func (s Session) Bind(ctx context.Context) (stop func() bool) { return s.task.Bind(ctx) }
+
 // Shutdown drops the session. See [Recognizer.Shutdown].
 func (s Session) Shutdown() { s.task.Shutdown() }
 
@@ -199,7 +207,7 @@ func (o *object) start(ctx context.Context, p session.Params, t timing, h *callb
 		p.Context = sdkContext
 	}
 	p.Deliver, p.Callback = h.deliver, h.name
-	p.Hooks = sessionHooks(c.traces(ctx))
+	p.Begin = c.begin
 	return o.core.Start(ctx, c.session, p)
 }
 
@@ -252,22 +260,28 @@ func (c *client) sessionConfig(cfg Config) *session.Config {
 	}
 }
 
-// token is the token of the next connection.
-func (c *client) token(ctx context.Context) (string, error) {
+// token is the token of the next connection. who asks for it is nil if no task does.
+func (c *client) token(ctx context.Context, who *session.Asker) (string, error) {
+	if who == nil {
+		who = &session.Asker{Hooks: sessionHooks(c.traces(ctx))}
+	}
 	start := time.Now()
 	var tok *Token
 	var cached bool
 	var err error
 	if cache, ok := c.tokens().(*tokenCache); ok {
-		tok, cached, err = cache.lookup(ctx)
+		tok, cached, err = cache.tokens().lookup(ctx, func(r tokenRenewal) { c.renewed(who, r) })
 	} else {
 		tok, err = c.tokens().Token(ctx)
 	}
-	info := TraceToken{Cached: cached, Duration: time.Since(start)}
+	info := session.Token{TaskID: who.TaskID, Cached: cached, Duration: time.Since(start)}
 	value := ""
 	switch {
 	case err != nil:
-		if _, ok := errors.AsType[*TokenError](err); !ok && !errors.Is(err, ErrInvalidParameter) {
+		if _, ok := errors.AsType[*TokenError](err); ok || errors.Is(err, ErrInvalidParameter) {
+		} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) { // one of the source's own
+			err = fmt.Errorf("%w: token: %v", ErrStartTimeout, err)
+		} else {
 			err = fmt.Errorf("nls: token: %w", err)
 		}
 	case tok == nil || trim(tok.Value) == "":
@@ -282,15 +296,32 @@ func (c *client) token(ctx context.Context) (string, error) {
 		}
 	}
 	info.Err = err
-	for _, t := range c.traces(ctx) {
-		if t.TokenDone != nil {
-			t.TokenDone(info)
-		}
+	if who.Hooks != nil {
+		who.Hooks.TokenDone(info)
 	}
 	if err != nil {
 		return "", err
 	}
 	return value, nil
+}
+
+// renewed tells of a lookup that who has caused.
+func (c *client) renewed(who *session.Asker, r tokenRenewal) {
+	args := []any{"background", r.background, "took", r.took}
+	if who.TaskID != "" {
+		args = append(args, "product", who.Namespace, "task_id", who.TaskID)
+	}
+	switch {
+	case r.err == nil:
+		c.log.Info("nls: token renewed", append(args, "expiry", r.expiry)...)
+	case r.background: // else somebody waits for it, and fails with that
+		c.log.Warn("nls: token renewal failed", append(args, "left", r.left, "err", r.err)...)
+	}
+	if r.background && who.Hooks != nil {
+		who.Hooks.TokenDone(session.Token{
+			TaskID: who.TaskID, Background: true, Expiry: r.expiry, Duration: r.took, Left: r.left, Err: r.err,
+		})
+	}
 }
 
 // tokenAtHand reports whether there is no lookup to wait for, as far as is known.

@@ -140,7 +140,7 @@ func (c *Client) SynthesizeStream(ctx context.Context, w io.Writer, text iter.Se
 	}()
 	select {
 	case <-told:
-		if textErr != nil && tts.Err() == nil { // else the session has the reason
+		if textErr != nil && ctx.Err() == nil && tts.Err() == nil { // else the session has the reason
 			tts.Shutdown()
 			<-tts.Done()
 			s.err = &sessionError{tts.TaskID(), textErr}

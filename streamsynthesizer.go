@@ -79,7 +79,7 @@ func (s *StreamSynthesizer) start(ctx context.Context, p StreamSynthesisParams, 
 	if err != nil {
 		return err
 	}
-	core.Spec, core.Payload, core.StopTimeout = streamSynthesis, payload, p.CompleteTimeout
+	core.Spec, core.Payload, core.BytesPerSecond, core.StopTimeout = streamSynthesis, payload, audioRate(m), p.CompleteTimeout
 	if p.CompleteTimeout == 0 {
 		core.StopTimeout, core.IdleTimeout = -1, DefaultCompleteTimeout
 	}

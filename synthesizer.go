@@ -127,6 +127,7 @@ func (s *Synthesizer) start(ctx context.Context, p SynthesisParams, core session
 		return err
 	}
 	core.Spec, core.Payload, core.WaitDone, core.CompleteTimeout = synthesis, payload, !p.NoWait, p.CompleteTimeout
+	core.BytesPerSecond = audioRate(m)
 	if p.LongText {
 		core.Spec = longSynthesis
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/pop"
+	"github.com/nlsgo/nls/internal/session"
 )
 
 const (
@@ -189,6 +190,15 @@ func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
 // and after 30 seconds. The error is a *ParamError or a *TokenError, which
 // matches context.Canceled or context.DeadlineExceeded when that is the cause.
 func GetToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, error) {
+	tok, err := getToken(ctx, key, opts)
+	if e, ok := errors.AsType[*TokenError](err); ok && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		e.Err = session.ContextEnd(ctx, nil)
+	}
+	return tok, err
+}
+
+// getToken is GetToken, where ctx may be a cache's.
+func getToken(ctx context.Context, key AccessKey, opts *TokenOptions) (*Token, error) {
 	r, err := tokenRequest(key, opts)
 	if err != nil {
 		return nil, err
@@ -243,7 +253,7 @@ type tokenCache struct{ tokens func() *cachedTokens }
 
 // Token returns the token, looking it up if need be.
 func (c *tokenCache) Token(ctx context.Context) (*Token, error) {
-	tok, _, err := c.lookup(ctx)
+	tok, _, err := c.tokens().lookup(ctx, func(tokenRenewal) {})
 	return tok, err
 }
 
@@ -252,11 +262,6 @@ func (c *cachedTokens) atHand() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.token.Valid(0) || c.throttled != nil && time.Now().Before(c.pauseEnd)
-}
-
-// lookup is Token. cached is false if the caller had to wait.
-func (c *tokenCache) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
-	return c.tokens().lookup(ctx)
 }
 
 // Invalidate drops tok, and only tok: another token that is there by now stays.
@@ -291,19 +296,31 @@ type cachedTokens struct {
 // tokenLookup is a lookup that runs.
 type tokenLookup struct {
 	cancel  context.CancelFunc
+	told    func(tokenRenewal)
+	begun   time.Time
 	waiters int           // guarded by cachedTokens.mu; one of a background lookup is the cache
 	done    chan struct{} // closed when token and err are set
 	token   *Token
 	err     error
 }
 
-// lookup is that of tokenCache.
-func (c *cachedTokens) lookup(ctx context.Context) (tok *Token, cached bool, err error) {
+// tokenRenewal is what has come of a lookup.
+type tokenRenewal struct {
+	background bool // nobody has waited for it
+	took       time.Duration
+	expiry     time.Time     // of the new token
+	left       time.Duration // if it has failed, of the token that is there
+	err        error
+}
+
+// lookup is Token. cached is false if the caller had to wait. told is called, without
+// a lock, if the call has started a lookup and that has ended.
+func (c *cachedTokens) lookup(ctx context.Context, told func(tokenRenewal)) (tok *Token, cached bool, err error) {
 	c.mu.Lock()
 	now := time.Now()
 	if c.token.Valid(0) {
 		if !c.renewAt.IsZero() && !now.Before(c.renewAt) && c.running == nil && !now.Before(c.pauseEnd) {
-			c.start(true)
+			c.start(true, told)
 		}
 		defer c.mu.Unlock()
 		return c.token, true, nil
@@ -317,7 +334,7 @@ func (c *cachedTokens) lookup(ctx context.Context) (tok *Token, cached bool, err
 			c.mu.Unlock()
 			return nil, false, err
 		}
-		c.start(false)
+		c.start(false, told)
 	}
 	l := c.running
 	l.waiters++
@@ -342,9 +359,9 @@ func (c *cachedTokens) lookup(ctx context.Context) (tok *Token, cached bool, err
 // start starts a lookup. The caller holds mu. The goroutine ends with the call of
 // the source; the lookup, at the latest, after tokenTimeout and a moment, in which a
 // source that obeys its context says its own error.
-func (c *cachedTokens) start(background bool) {
+func (c *cachedTokens) start(background bool, told func(tokenRenewal)) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
-	l := &tokenLookup{cancel: cancel, done: make(chan struct{})}
+	l := &tokenLookup{cancel: cancel, told: told, begun: time.Now(), done: make(chan struct{})}
 	if background {
 		l.waiters = 1
 	}
@@ -366,11 +383,28 @@ func (c *cachedTokens) start(background bool) {
 
 // finish keeps what the lookup l brought.
 func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err error) {
+	if !c.keep(l, background, tok, err) {
+		return
+	}
+	r := tokenRenewal{background: background, took: time.Since(l.begun), err: err}
+	c.mu.Lock()
+	if t := c.token; err == nil {
+		r.expiry = tok.Expiry
+	} else if t != nil && !t.Expiry.IsZero() {
+		r.left = time.Until(t.Expiry)
+	}
+	c.mu.Unlock()
+	l.told(r)
+}
+
+// keep is finish up to where others are told. It reports whether l was still asked
+// for.
+func (c *cachedTokens) keep(l *tokenLookup, background bool, tok *Token, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
 	case <-l.done:
-		return // it took too long
+		return false // it took too long
 	default:
 	}
 	defer close(l.done)
@@ -379,7 +413,7 @@ func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err e
 	}
 	l.token, l.err = tok, err
 	if c.running != l {
-		return // given up; another lookup may have its result already
+		return false // given up; another lookup may have its result already
 	}
 	c.running = nil
 	now := time.Now()
@@ -389,7 +423,7 @@ func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err e
 			c.renewAt = tok.Expiry.Add(-min(c.early, tok.Expiry.Sub(now)/2))
 		}
 		c.pause, c.pauseEnd, c.throttled = 0, time.Time{}, nil
-		return
+		return true
 	}
 	c.throttled = nil
 	e, ok := errors.AsType[*TokenError](err)
@@ -400,6 +434,7 @@ func (c *cachedTokens) finish(l *tokenLookup, background bool, tok *Token, err e
 		c.pause = min(max(2*c.pause, tokenMinPause), tokenMaxPause)
 		c.pauseEnd = now.Add(c.pause)
 	}
+	return true
 }
 
 // invalidate is Invalidate of tokenCache.

@@ -133,7 +133,7 @@ func TestCacheRenewsEarlyInTheBackground(t *testing.T) {
 				}
 				for range 10 { // the old token serves, and one lookup runs
 					before := time.Now()
-					tok, cached, err := cache.lookup(t.Context())
+					tok, cached, err := cache.tokens().lookup(t.Context(), func(tokenRenewal) {})
 					if err != nil || tok.Value != "token-1" || !cached || time.Since(before) != 0 {
 						t.Fatalf("%v, %v, %v after %v", tok, cached, err, time.Since(before))
 					}
@@ -153,7 +153,7 @@ func TestLookupTellsWhoWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cache := CacheTokens(&countingSource{ttl: time.Hour}, tokenEarly).(*tokenCache)
 		for _, want := range []bool{false, true} {
-			if _, cached, err := cache.lookup(t.Context()); cached != want || err != nil {
+			if _, cached, err := cache.tokens().lookup(t.Context(), func(tokenRenewal) {}); cached != want || err != nil {
 				t.Errorf("cached = %v, %v, want %v", cached, err, want)
 			}
 		}
@@ -190,7 +190,7 @@ func TestTokenThatExpiresInThousandsOfYears(t *testing.T) {
 			return &Token{"far", time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, nil
 		}), tokenEarly)
 		get(t, cache, "far")
-		tok, cached, err := cache.(*tokenCache).lookup(t.Context())
+		tok, cached, err := cache.(*tokenCache).tokens().lookup(t.Context(), func(tokenRenewal) {})
 		if tok == nil || !cached || err != nil {
 			t.Errorf("%v, %v, %v", tok, cached, err)
 		}

@@ -11,12 +11,27 @@ import (
 
 // Trace is a set of hooks on the life of a session, in the manner of
 // net/http/httptrace. Any field may be nil. Hooks must be safe for concurrent use.
-// Audio and Command run on the goroutine that sent, which has no lock then, and
-// may send; Callback and SessionDone on that of the callbacks. Event, Pong and
+// net/http/httptrace hooks in a Start context also fire.
+//
+// SessionStart and SessionDone come in pairs, whatever comes of the Start: what counts
+// up in one and down in the other is a gauge of the sessions that run.
+//
+// Audio and Command run on the goroutine that sent; Callback and SessionDone on that of
+// the callbacks, or of Start if it fails before there is a connection. Event, Pong and
 // Stalled run in order, beside the goroutine that reads, so a slow one delays no
-// message; they are done before the session is. net/http/httptrace hooks in a
-// Start context also fire.
+// message; they are done before the session is. No lock is held: a hook may call what
+// a callback may, SendAudio and Shutdown among it.
 type Trace struct {
+	// SessionStart is called when Start begins, with its parameters checked and
+	// before anything else, on its goroutine. ctx is that of Start. The hooks that it
+	// returns, if any, are told of this session and no other, its token lookups
+	// included: they may have of ctx what they need, such as the parent of a span. The
+	// SDK keeps nothing of ctx.
+	SessionStart func(ctx context.Context, s TraceStart) *Trace
+
+	// TokenDone is told of each lookup that a Start has waited for, also of what was in
+	// the cache, and of each that it has caused in the background, to renew a token in
+	// time: that comes later, also after SessionDone, on a goroutine of its own.
 	TokenDone   func(TraceToken)
 	LimitDone   func(TraceLimit) // Config.Limiter has admitted the session, or not
 	DialStart   func(TraceDial)
@@ -31,12 +46,21 @@ type Trace struct {
 }
 
 type (
+	// TraceStart describes a Start that begins. If the gateway refuses the token, the
+	// session has another TaskID in the end.
+	TraceStart struct {
+		Namespace, TaskID string
+		BytesPerSecond    int // at which the audio plays, of PCM; 0 if not known
+	}
 	// TraceToken describes a token lookup.
 	TraceToken struct {
-		Cached   bool
-		Expiry   time.Time
-		Duration time.Duration
-		Err      error
+		TaskID     string        // of the session that asks; "" for WarmConnections
+		Cached     bool          // nobody had to wait
+		Background bool          // nobody waits: it replaces a token that is good for a while
+		Expiry     time.Time     // of the token that was found; zero if not known
+		Duration   time.Duration // of the wait or, in the background, of the lookup
+		Left       time.Duration // if that has failed: what is left of the token that is there
+		Err        error
 	}
 	// TraceLimit describes the wait for a place, see Config.Limiter.
 	TraceLimit struct {
@@ -80,7 +104,7 @@ type (
 	// TraceSession sums up a session.
 	TraceSession struct {
 		Namespace, TaskID   string
-		Start, End          time.Time
+		Start, End          time.Time     // Start: when the first command was sent, if it was
 		FirstResult         time.Duration // Start command to first result or audio
 		SentBytes, RcvBytes int64
 		Err                 error
@@ -109,6 +133,19 @@ func (c *client) traces(ctx context.Context) []*Trace {
 	return slices.DeleteFunc(slices.Clone(ts), func(t *Trace) bool { return t == nil })
 }
 
+// begin is called when a Start begins. It returns the hooks of the session.
+func (c *client) begin(ctx context.Context, s session.Beginning) *session.Hooks {
+	ts := c.traces(ctx)
+	for _, t := range slices.Clone(ts) {
+		if t.SessionStart != nil {
+			if own := t.SessionStart(ctx, TraceStart(s)); own != nil {
+				ts = append(ts, own)
+			}
+		}
+	}
+	return sessionHooks(ts)
+}
+
 // sessionHooks adapts ts to the core. Nil means that nobody listens.
 func sessionHooks(ts []*Trace) *session.Hooks {
 	if len(ts) == 0 {
@@ -121,6 +158,8 @@ func sessionHooks(ts []*Trace) *session.Hooks {
 		return fanOut(ts, field, func(d session.Dial) TraceDial { return TraceDial(d) })
 	}
 	return &session.Hooks{
+		TokenDone: fanOut(ts, func(t *Trace) func(TraceToken) { return t.TokenDone },
+			func(v session.Token) TraceToken { return TraceToken(v) }),
 		LimitDone: fanOut(ts, func(t *Trace) func(TraceLimit) { return t.LimitDone },
 			func(l session.Limit) TraceLimit { return TraceLimit(l) }),
 		DialStart: dial(func(t *Trace) func(TraceDial) { return t.DialStart }),

@@ -142,7 +142,7 @@ func (t *Transcriber) start(ctx context.Context, p TranscriptionParams, core ses
 	if err != nil {
 		return err
 	}
-	core.Spec, core.Payload = transcription, payload
+	core.Spec, core.Payload, core.BytesPerSecond = transcription, payload, audioRate(m)
 	return encodable("Extra", t.o.start(ctx, core,
 		timing{"Timeout", p.Timeout, p.PingInterval, p.PingTimeout},
 		&callbacks{

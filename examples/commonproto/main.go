@@ -32,7 +32,6 @@ func recognize(ctx context.Context, s *cli.Session) error {
 			},
 		},
 	})
-	defer context.AfterFunc(ctx, proto.Shutdown)()
 
 	for range s.Repeat {
 		if err := proto.Start(ctx, "StartRecognition", nls.CommonParams{
@@ -47,17 +46,15 @@ func recognize(ctx context.Context, s *cli.Session) error {
 		}); err != nil {
 			return err
 		}
+		unbind := proto.Session().Bind(ctx) // Wait alone leaves the session running
 		// Whatever ends the sending early, Wait has the reason.
-		_, _ = nls.Pump(ctx, sender{proto}, s.Audio(), s.Pace)
+		_, _ = nls.Pump(ctx, proto.Session(), s.Audio(), s.Pace)
 		_ = proto.SendText("StopRecognition", nil, nil)
-		if err := proto.Wait(ctx); err != nil {
+		err := proto.Wait(ctx)
+		unbind()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// sender is the AudioSender that Pump asks for.
-type sender struct{ *nls.CommonProto }
-
-func (s sender) SendAudio(data []byte) error { return s.SendBinary(data) }

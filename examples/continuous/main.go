@@ -39,7 +39,7 @@ func transcribeAll(ctx context.Context, s *cli.Session) (string, error) {
 	if err := ct.Start(ctx, nls.TranscriptionParams{SampleRate: s.SampleRate, EnablePunctuationPrediction: true}); err != nil {
 		return "", err
 	}
-	defer context.AfterFunc(ctx, ct.Shutdown)()
+	defer ct.Bind(ctx)()
 	if _, err := nls.Pump(ctx, ct, s.Audio(), s.Pace); err != nil && ct.Err() == nil {
 		ct.Shutdown()
 		return "", err

@@ -31,7 +31,7 @@ func transcribe(ctx context.Context, s *cli.Session) error {
 	if err := ct.Start(ctx, nls.TranscriptionParams{EnableIntermediateResult: true, EnablePunctuationPrediction: true}); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, ct.Shutdown)()
+	defer ct.Bind(ctx)()
 	if _, err := nls.Pump(ctx, ct, os.Stdin, nls.PumpOptions{}); err != nil && ct.Err() == nil {
 		ct.Shutdown()
 		return err

@@ -24,7 +24,6 @@ func recognize(ctx context.Context, s *cli.Session) error {
 		OnError: func(e *nls.ErrorEvent) { s.Log.Println("failed:", e.Err) },
 		OnClose: func(e *nls.CloseEvent) { s.Log.Println("closed") },
 	})
-	defer context.AfterFunc(ctx, rec.Shutdown)()
 
 	for range s.Repeat {
 		if err := rec.Start(ctx, nls.RecognitionParams{
@@ -35,9 +34,12 @@ func recognize(ctx context.Context, s *cli.Session) error {
 		}); err != nil {
 			return err
 		}
+		unbind := rec.Session().Bind(ctx)
 		// Whatever ends the sending early, Stop has the reason.
 		_, _ = nls.Pump(ctx, rec, s.Audio(), s.Pace)
-		if err := rec.Stop(ctx); err != nil {
+		err := rec.Stop(ctx)
+		unbind()
+		if err != nil {
 			return err
 		}
 	}

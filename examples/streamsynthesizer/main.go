@@ -35,7 +35,6 @@ func synthesize(ctx context.Context, s *cli.Session) error {
 		OnError:     func(e *nls.ErrorEvent) { s.Log.Println("failed:", e.Err) },
 		OnClose:     func(e *nls.CloseEvent) { s.Log.Println("closed") },
 	})
-	defer context.AfterFunc(ctx, tts.Shutdown)()
 
 	for range s.Repeat {
 		var err error
@@ -59,6 +58,7 @@ func speak(ctx context.Context, s *cli.Session, tts *nls.StreamSynthesizer) erro
 	}); err != nil {
 		return err
 	}
+	defer tts.Session().Bind(ctx)()
 	for line, err := range s.Lines() {
 		if err != nil {
 			tts.Shutdown()

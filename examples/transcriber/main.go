@@ -37,7 +37,6 @@ func transcribe(ctx context.Context, s *cli.Session) error {
 		OnError: func(e *nls.ErrorEvent) { s.Log.Println("failed:", e.Err) },
 		OnClose: func(e *nls.CloseEvent) { s.Log.Println("closed") },
 	})
-	defer context.AfterFunc(ctx, tr.Shutdown)()
 
 	for range s.Repeat {
 		if err := tr.Start(ctx, nls.TranscriptionParams{
@@ -49,10 +48,13 @@ func transcribe(ctx context.Context, s *cli.Session) error {
 		}); err != nil {
 			return err
 		}
+		unbind := tr.Session().Bind(ctx)
 		// Whatever ends the sending early, Stop has the reason.
 		_, _ = nls.Pump(ctx, tr, s.Audio(), s.Pace)
 		_ = tr.Ctrl(map[string]any{"test": "tttt"})
-		if err := tr.Stop(ctx); err != nil {
+		err := tr.Stop(ctx)
+		unbind()
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -28,7 +29,7 @@ func (o *opening) admit(ctx context.Context) error {
 	defer cancel()
 	o.waiting.Store(true)
 	begin := time.Now()
-	e := runErrand(o.watch.log, func() (func(), error) { return o.cfg.Acquire(wait, o.p.Namespace) }, func(release func()) {
+	e := runErrand(&o.watch, func() (func(), error) { return o.cfg.Acquire(wait, o.p.Namespace) }, func(release func()) {
 		if release != nil {
 			release()
 		}
@@ -40,6 +41,8 @@ func (o *opening) admit(ctx context.Context) error {
 		if o.place, err = r.get(); err != nil && ctx.Err() != nil {
 			o.ended(ctx)
 			err = o.outcome.err()
+		} else if errors.Is(err, context.DeadlineExceeded) { // one of its own
+			err = &placeError{ErrStartTimeout, o.p.Namespace}
 		} else if err != nil {
 			err = fmt.Errorf("nls: limiter: %w", err)
 		}

@@ -21,7 +21,7 @@ func TestShutdownWhileATokenIsRefusedAsksForNoOther(t *testing.T) {
 				f := newFixture(t, nlstest.Options{Fault: firstConnections(1, by)})
 				var lookups atomic.Int32
 				token := f.cfg.Token
-				f.cfg.Token = func(ctx context.Context) (string, error) { lookups.Add(1); return token(ctx) }
+				f.cfg.Token = func(ctx context.Context, who *session.Asker) (string, error) { lookups.Add(1); return token(ctx, who) }
 				f.cfg.Invalidate = func(string) bool { f.s.Task().Shutdown(); return true }
 				err := f.start()
 				synctest.Wait()
@@ -41,8 +41,9 @@ func TestAConnectionThatComesAfterShutdownIsNotUsed(t *testing.T) {
 			f := newFixture(t, nlstest.Options{})
 			var writes, closes atomic.Int32
 			f.wrap(func(conn net.Conn) net.Conn { return &tally{conn, &writes, &closes} })
-			f.params.Hooks = noHooks()
-			f.params.Hooks.DialDone = func(session.Dial) { writes.Store(0); f.s.Task().Shutdown() }
+			hooks := noHooks()
+			f.params.Begin = always(hooks)
+			hooks.DialDone = func(session.Dial) { writes.Store(0); f.s.Task().Shutdown() }
 			if err := f.start(); !errors.Is(err, session.ErrShutdown) {
 				t.Errorf("Start = %v", err)
 			}

@@ -31,9 +31,10 @@ type Config struct {
 	Log            *slog.Logger
 	Record         func(Frame) // is told of every message, of one session at a time or of several; nil means none
 
-	// Token supplies the token of a connection. Invalidate is told of one that
-	// the gateway refused and reports whether Token may now have another.
-	Token      func(context.Context) (string, error)
+	// Token supplies the token of a connection, for a task or, with nil, for a Pool.
+	// Invalidate is told of one that the gateway refused and reports whether Token may
+	// now have another.
+	Token      func(context.Context, *Asker) (string, error)
 	Invalidate func(token string) bool
 	// TokenAtHand reports whether Token would return at once. If it is nil, so it
 	// would.
@@ -55,6 +56,7 @@ type Params struct {
 	URL              Secret // its query may have a token in it
 	Pool             *Pool  // of the gateway at URL; nil means none
 	Payload, Context any    // JSON objects; nil leaves them out
+	BytesPerSecond   int    // at which the audio plays; 0 if not known. For Begin
 
 	StartTimeout    time.Duration // from dialling to readiness; negative means none
 	StopTimeout     time.Duration // of Stop; negative means none
@@ -69,7 +71,9 @@ type Params struct {
 
 	Deliver  func(*Delivery)
 	Callback func(*Delivery) string // the name of the callback that Deliver calls
-	Hooks    *Hooks                 // nil means none
+	// Begin is called when Start begins, with its context. Nil means none, and so do
+	// nil Hooks.
+	Begin func(context.Context, Beginning) *Hooks
 }
 
 // Secret is a string that no verb of fmt prints: a function shows as an address

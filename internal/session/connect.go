@@ -69,7 +69,7 @@ func (o *connecting) connect(ctx context.Context) error {
 func (o *connecting) writeFirst() error {
 	a := o.a
 	if o.watch.tracing() {
-		o.watch.frame("nls: send", wsframe.Text, a.frame, a.redact)
+		o.watch.frame(true, a.id, wsframe.Text, a.frame, a.redact)
 	}
 	if o.cfg.Record != nil {
 		o.record(a, o.recordFrame(a, true, wsframe.Text, a.frame))
@@ -118,7 +118,7 @@ func (o *connecting) opened() {
 func (o *connecting) dial(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	e := runErrand(o.watch.log, func() (*conn, error) { return o.open(ctx) }, func(c *conn) {
+	e := runErrand(&o.watch, func() (*conn, error) { return o.open(ctx) }, func(c *conn) {
 		if c != nil {
 			c.abort()
 		}
@@ -146,10 +146,10 @@ func (o *connecting) open(ctx context.Context) (*conn, error) {
 	}
 	if lookup := o.cfg.TokenAtHand; lookup != nil && !lookup() && o.p.Pool.empty() {
 		begin()
-		d.ahead = d.goAhead(ctx, o.watch.log)
+		d.ahead = d.goAhead(ctx, &o.watch)
 		defer d.ahead.forget()
 	}
-	token, err := o.cfg.Token(ctx)
+	token, err := o.cfg.Token(ctx, &Asker{o.p.Namespace, o.a.id, o.watch.hooks})
 	if err == nil {
 		o.a.token = NewSecret(token)
 		if d.ahead == nil {

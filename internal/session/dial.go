@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -50,8 +49,8 @@ func (d *dialer) use(token string) {
 }
 
 // goAhead goes the way to the gateway, while the token is looked up.
-func (d *dialer) goAhead(ctx context.Context, log *slog.Logger) *errand[*route] {
-	return runErrand(log, func() (*route, error) {
+func (d *dialer) goAhead(ctx context.Context, w *watcher) *errand[*route] {
+	return runErrand(w, func() (*route, error) {
 		r, err := d.newRoute()
 		if err != nil {
 			return nil, err

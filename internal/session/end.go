@@ -73,6 +73,7 @@ func (r *delivering) last() {
 	if r.outcome.begun.Load() {
 		r.tell(a)
 	}
+	summarize(r.Task)
 	r.bounds.stop()
 	if r.pooled.Swap(2) == 1 {
 		r.p.Pool.leave()
@@ -100,13 +101,6 @@ func (r *delivering) tell(a *attempt) {
 	r.watch.flush()
 	if r.next(3) {
 		r.recordEnd(a, cause)
-	}
-	if r.next(4) && r.watch.hooks != nil {
-		r.watch.hooks.SessionDone(Summary{
-			Namespace: r.p.Namespace, TaskID: a.id, Start: r.stats.begin, End: time.Now(),
-			FirstResult: time.Duration(r.stats.firstResult.Load()),
-			SentBytes:   r.stats.sent.Load(), RcvBytes: r.stats.received.Load(), Err: cause,
-		})
 	}
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"log/slog"
 	"runtime"
 	"runtime/debug"
 )
@@ -23,18 +22,18 @@ type outcomeOf[T any] struct {
 }
 
 // runErrand runs f. What it returns when nobody waits any more is given to drop.
-func runErrand[T any](log *slog.Logger, f func() (T, error), drop func(T)) *errand[T] {
+func runErrand[T any](w *watcher, f func() (T, error), drop func(T)) *errand[T] {
 	e := &errand[T]{make(chan outcomeOf[T]), make(chan struct{})}
-	go e.run(log, f, drop)
+	go e.run(w, f, drop)
 	return e
 }
 
-func (e *errand[T]) run(log *slog.Logger, f func() (T, error), drop func(T)) {
+func (e *errand[T]) run(w *watcher, f func() (T, error), drop func(T)) {
 	r := outcomeOf[T]{exited: true}
 	defer func() {
 		if r.exited && !isGoexit() {
 			r.exited, r.failure = false, recover()
-			log.Error("nls: user code in Start has panicked", "stack", string(debug.Stack()))
+			w.log.Error("nls: user code in Start has panicked", w.who("stack", string(debug.Stack()))...)
 		}
 		select {
 		case e.result <- r:

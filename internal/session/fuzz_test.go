@@ -189,7 +189,7 @@ func newScriptedFixture(t *testing.T, script func(*peer)) *fixture {
 			peers.Go(func() { play(server, c.gone, f.pongs, script) })
 			return c, nil
 		},
-		Token:      func(context.Context) (string, error) { return "0f1e2d3c", nil }, // not a word of a status text
+		Token:      func(context.Context, *session.Asker) (string, error) { return "0f1e2d3c", nil }, // not a word of a status text
 		Invalidate: func(string) bool { return false },
 		Explain:    func(_ string, err error) error { return err },
 	}
@@ -423,16 +423,17 @@ func fuzzSession(t *testing.T, frames, calls *tape, mode byte) {
 		r := &record{}
 		p := fix.params
 		p.Deliver = r.deliver
-		p.Hooks = noHooks()
-		p.Hooks.DialStart = func(session.Dial) { r.mu.Lock(); r.connected = false; r.mu.Unlock() }
-		p.Hooks.Command = func(m session.Message) {
+		hooks := noHooks()
+		p.Begin = always(hooks)
+		hooks.DialStart = func(session.Dial) { r.mu.Lock(); r.connected = false; r.mu.Unlock() }
+		hooks.Command = func(m session.Message) {
 			if m.Name == p.Start {
 				r.mu.Lock()
 				r.connected = true
 				r.mu.Unlock()
 			}
 		}
-		p.Hooks.SessionDone = func(session.Summary) { r.mu.Lock(); r.over = true; r.mu.Unlock() }
+		hooks.SessionDone = func(session.Summary) { r.mu.Lock(); r.over = true; r.mu.Unlock() }
 		mu.Lock()
 		records = append(records, r)
 		mu.Unlock()

@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// Asker is the task that asks for a token. Its hooks are nil if nobody listens.
+type Asker struct {
+	Namespace, TaskID string
+	Hooks             *Hooks
+}
+
 // LevelTrace is the level at which frames are logged.
 const LevelTrace = slog.LevelDebug - 4
 
@@ -20,6 +26,7 @@ const (
 // Hooks observe a session. Every field is set; the structs have the fields of
 // their namesakes in package nls, which converts them.
 type Hooks struct {
+	TokenDone   func(Token)
 	LimitDone   func(Limit)
 	DialStart   func(Dial)
 	DialDone    func(Dial)
@@ -33,6 +40,21 @@ type Hooks struct {
 }
 
 type (
+	// Beginning is a Start that begins.
+	Beginning struct {
+		Namespace, TaskID string
+		BytesPerSecond    int
+	}
+	// Token is a lookup of a token.
+	Token struct {
+		TaskID     string
+		Cached     bool
+		Background bool
+		Expiry     time.Time
+		Duration   time.Duration
+		Left       time.Duration
+		Err        error
+	}
 	// Limit is a wait for a place.
 	Limit struct {
 		Namespace, TaskID string

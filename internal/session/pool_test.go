@@ -81,7 +81,7 @@ func newBasin(size int) *basin {
 	b := &basin{begin: time.Now(), token: "t1", manner: "good", written: map[net.Conn]*writeNotes{}}
 	b.cfg = &Config{
 		WriteTimeout: 10 * time.Second, NetDialContext: b.dial, Log: slog.New(warnings{b}),
-		Token: func(ctx context.Context) (string, error) {
+		Token: func(ctx context.Context, _ *Asker) (string, error) {
 			b.mu.Lock()
 			token, hook := b.token, b.hook
 			b.mu.Unlock()
@@ -424,10 +424,10 @@ func TestThePool(t *testing.T) {
 		{name: "never answers", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).enters}, {12, (*basin).leaves}},
 			want: "dial@0s, WARN pause 1s@10s, dial@11s, WARN pause 2s@21s"},
 		{name: "never answers Warm", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).warms}}, want: "dial@0s, Warm nls: start timed out@10s"},
-		{name: "never answers a Warm that is given up", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).warms}, {1, (*basin).givesUp}}, want: "dial@0s, Warm context canceled@1s"},
-		{name: "never answers an impatient Warm", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).impatient}}, want: "dial@0s, Warm nls: start timed out@1s"},
+		{name: "never answers a Warm that is given up", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).warms}, {1, (*basin).givesUp}}, want: "dial@0s, Warm nls: context canceled@1s"},
+		{name: "never answers an impatient Warm", steps: []moment{{0, slow(time.Hour)}, {0, (*basin).impatient}}, want: "dial@0s, Warm nls: start timed out: context deadline exceeded@1s"},
 		{name: "what a Warm that is given up dialled is kept", steps: []moment{{0, slow(2 * time.Second)}, {0, (*basin).warms}, {1, (*basin).givesUp}, {3, (*basin).takes}},
-			want: "dial@0s, Warm context canceled@1s, take warm@3s"},
+			want: "dial@0s, Warm nls: context canceled@1s, take warm@3s"},
 
 		// Reused.
 		{name: "reused", size: -1, steps: []moment{{0, seized}, {7.999, (*basin).takes}}, want: "dial@0s, take warm@0s, take reused@7.999s"},

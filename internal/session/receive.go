@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -54,7 +55,7 @@ func (r *receiving) receive(_ *conn, opcode byte, data []byte) (then func(), on 
 	r.stats.received.Add(int64(len(data)))
 	data = bytes.Clone(data)
 	if r.watch.tracing() {
-		r.watch.later(func() { r.watch.frame("nls: receive", opcode, data, r.a.redact) })
+		r.watch.later(func() { r.watch.frame(false, r.a.id, opcode, data, r.a.redact) })
 	}
 	if r.cfg.Record != nil {
 		f := r.recordFrame(r.a, false, opcode, data)
@@ -95,7 +96,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 	if err != nil {
 		m.Err = err
 		r.observe(m)
-		r.watch.warn("nls: message skipped", "err", err, "task_id", r.a.id)
+		r.watch.warn("nls: message skipped", "err", err)
 		return false, true
 	}
 	if r.a.idled(e, r.outcome.phase()) {
@@ -109,7 +110,7 @@ func (r *receiving) text(data []byte) (dispatch, on bool) {
 	m.Namespace, m.Name, m.TaskID, m.Status = e.Namespace, e.Name, e.TaskID, e.Status
 	r.observe(m)
 	if e.TaskID != r.a.id {
-		r.watch.warn("nls: event of another task skipped", "name", r.a.redact(e.Name), "task_id", r.a.id, "event_task_id", r.a.redact(e.TaskID))
+		r.watch.warn("nls: event of another task skipped", "name", r.a.redact(e.Name), "event_task_id", r.a.redact(e.TaskID))
 		return false, true
 	}
 	ev := &Event{Event: e}
@@ -137,7 +138,7 @@ func (r *receiving) event(ev *Event) (dispatch, on bool) {
 	}
 	answer := slices.Contains(r.p.Started, ev.Name)
 	if answer && !r.outcome.advance(starting, answered) {
-		r.watch.warn("nls: second answer skipped", "name", ev.Name, "task_id", r.a.id)
+		r.watch.warn("nls: second answer skipped", "name", ev.Name)
 		return false, true
 	}
 	dispatch = r.accept(!answer)
@@ -155,6 +156,7 @@ func (r *receiving) accept(result bool) (dispatch bool) {
 	}
 	first := !r.a.heard.Swap(true)
 	if first {
+		r.watch.info(slog.LevelDebug, "nls: session started", "took", time.Since(r.created))
 		r.join()
 		if why := r.a.dead.Load(); why != nil { // there will be no other
 			r.fail(*why)
@@ -181,7 +183,7 @@ func (r *receiving) final(ev *Event, failed bool) (dispatch bool) {
 		r.parking.Store(p.adopt(r.a))
 	}
 	r.bounds.answer(true)
-	dispatch = r.accept(true)
+	dispatch = r.accept(!failed)
 	dispatch = r.queue.push(&Delivery{Kind: KindEvent, TaskID: r.a.id, Event: ev, result: !failed}) || dispatch
 	return r.queue.close() || dispatch
 }

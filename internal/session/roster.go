@@ -95,5 +95,5 @@ func (f Roster) Drain(ctx context.Context) error {
 	case <-drained:
 	case <-timer.C:
 	}
-	return ctx.Err()
+	return ContextEnd(ctx, nil)
 }

@@ -137,7 +137,7 @@ func (s *sending) before(opcode byte, data []byte) error {
 		return err
 	}
 	if s.t.watch.tracing() {
-		s.t.watch.frame("nls: send", opcode, data, s.a.redact)
+		s.t.watch.frame(true, s.a.id, opcode, data, s.a.redact)
 	}
 	if s.t.cfg.Record != nil {
 		s.frames = append(s.frames, s.t.recordFrame(s.a, true, opcode, data))

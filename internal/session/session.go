@@ -62,10 +62,6 @@ func (s *Session) Start(ctx context.Context, cfg *Config, p Params) error {
 	if err := s.claim(ctx, t); err != nil {
 		return err
 	}
-	if !cfg.Roster.enter(t) {
-		t.fail(ErrDrained)
-		return t.opening.giveUp()
-	}
 	return t.opening.run(ctx, first)
 }
 
@@ -90,32 +86,27 @@ func (s *Session) claim(ctx context.Context, t *Task) error {
 	if limit <= 0 && inCallback() {
 		limit = lastResort
 	}
+	var late <-chan time.Time
 	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+		late = time.After(limit)
 	}
 	defer hint(last, "Start")()
+	var err error
 	select {
 	case <-last.outcome.done:
+	case <-late:
+		err = ErrStartTimeout
 	case <-ctx.Done():
-		err := deadlineError(ctx, ErrStartTimeout)
-		if !last.queue.runningSince().IsZero() && err == ErrStartTimeout {
+		err = ContextEnd(ctx, ErrStartTimeout)
+	}
+	if err != nil {
+		if !last.queue.runningSince().IsZero() && errors.Is(err, ErrStartTimeout) {
 			err = &stuckError{err, last.deliver.callback()}
 		}
 		return t.cfg.Explain("", err)
 	}
 	t.opening.bound.used += time.Since(begin)
 	return s.claim(ctx, t)
-}
-
-// deadlineError is the error of a call whose context has ended: timeout if it
-// was a deadline that passed, else the context's own.
-func deadlineError(ctx context.Context, timeout error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return timeout
-	}
-	return ctx.Err()
 }
 
 // callers are the functions on the stack of this goroutine.

@@ -72,7 +72,7 @@ func newFixture(t *testing.T, opts nlstest.Options) *fixture {
 		AppKey: c.AppKey, WriteTimeout: 10 * time.Second, MaxPending: 8 << 20,
 		TLSConfig: c.TLSConfig, NetDialContext: c.NetDialContext,
 		Log:        discard,
-		Token:      func(context.Context) (string, error) { return c.Token, nil },
+		Token:      func(context.Context, *session.Asker) (string, error) { return c.Token, nil },
 		Invalidate: func(string) bool { return false },
 		Explain:    func(_ string, err error) error { return err },
 	}

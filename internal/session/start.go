@@ -46,6 +46,7 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 			o.fail(&exitError{"user code in Start"})
 			if o.current.Load() == nil {
 				o.leave()
+				summarize(o.Task)
 				conclude(o.Task)
 			}
 			o.bounds.stop()
@@ -53,7 +54,13 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 	}()
 	o.bounds.start(o.bound)
 	defer context.AfterFunc(ctx, func() { o.ended(ctx) })()
-	err := o.admit(ctx)
+	if begin := o.p.Begin; begin != nil {
+		o.watch.hooks = begin(ctx, Beginning{o.p.Namespace, a.id, o.p.BytesPerSecond})
+	}
+	err := ErrDrained
+	if o.cfg.Roster.enter(o.Task) {
+		err = o.admit(ctx)
+	}
 	if err == nil {
 		err = o.open(ctx, a)
 	} else {
@@ -73,9 +80,9 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 // may return.
 func (o *opening) ended(ctx context.Context) {
 	if o.sent.Load() {
-		o.end(false, deadlineError(ctx, ErrCompleteTimeout))
+		o.end(false, ContextEnd(ctx, ErrCompleteTimeout))
 	} else {
-		o.end(true, late(o, deadlineError(ctx, ErrStartTimeout)))
+		o.end(true, late(o, ContextEnd(ctx, ErrStartTimeout)))
 	}
 }
 
@@ -141,6 +148,7 @@ func (o *opening) giveUp() error {
 	}
 	o.bounds.stop()
 	o.leave()
+	summarize(o.Task)
 	conclude(o.Task)
 	return o.outcome.err()
 }
@@ -225,7 +233,7 @@ func (p *Params) completeBound() bound {
 
 // late is timeout, or the refusal of the token if that is why the time was short.
 func late(o *opening, timeout error) error {
-	if timeout != ErrStartTimeout {
+	if !errors.Is(timeout, ErrStartTimeout) {
 		return timeout
 	}
 	if o.waiting.Load() {

@@ -32,7 +32,8 @@ type Task struct {
 	failed   *Event                  // the TaskFailed that ended the task; guarded by outcome
 	dispatch func()                  // queue.dispatch
 
-	stats stats
+	created time.Time
+	stats   stats
 }
 
 // stats is what the Summary of a task has.
@@ -47,8 +48,8 @@ func newTask(cfg *Config, p Params) *Task {
 	t := &Task{cfg: cfg, p: p, outcome: newOutcome()}
 	t.opening = opening{Task: t, mayBeStale: true, bound: bound{limit: p.StartTimeout, ofStart: true, timeout: ErrStartTimeout}}
 	t.deliver.Task = t
-	t.watch.hooks, t.watch.log, t.watch.limit = p.Hooks, cfg.Log, cfg.MaxPending
-	t.bounds.base, t.bounds.patient, t.bounds.expire, t.bounds.busy = now, p.Patient, t.expired, t.queue.runningSince
+	t.watch.log, t.watch.limit, t.watch.product, t.watch.id = cfg.Log, cfg.MaxPending, p.Namespace, &t.id
+	t.created, t.bounds.base, t.bounds.patient, t.bounds.expire, t.bounds.busy = now, now, p.Patient, t.expired, t.queue.runningSince
 	t.queue.base, t.queue.limit = now, cfg.MaxPending
 	t.queue.run, t.queue.last, t.queue.exited = t.deliver.deliver, t.deliver.last, t.deliver.exited
 	t.dispatch = t.queue.dispatch

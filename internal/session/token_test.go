@@ -56,7 +56,7 @@ func TestStartTriesOnceMoreWhenTheTokenIsRefused(t *testing.T) {
 				token := f.cfg.Token
 				var lookups int
 				var invalidated []string
-				f.cfg.Token = func(ctx context.Context) (string, error) { lookups++; return token(ctx) }
+				f.cfg.Token = func(ctx context.Context, who *session.Asker) (string, error) { lookups++; return token(ctx, who) }
 				f.cfg.Invalidate = func(token string) bool {
 					if c.renewable {
 						invalidated = append(invalidated, token)
@@ -64,8 +64,9 @@ func TestStartTriesOnceMoreWhenTheTokenIsRefused(t *testing.T) {
 					return c.renewable
 				}
 				var ids []string
-				f.params.Hooks = noHooks()
-				f.params.Hooks.DialStart = func(d session.Dial) { ids = append(ids, d.TaskID) }
+				hooks := noHooks()
+				f.params.Begin = always(hooks)
+				hooks.DialStart = func(d session.Dial) { ids = append(ids, d.TaskID) }
 				done := make(chan struct{})
 				err := f.start()
 				if (err == nil) != c.ok {
@@ -92,6 +93,11 @@ func TestStartTriesOnceMoreWhenTheTokenIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// always is a Begin that returns hooks.
+func always(hooks *session.Hooks) func(context.Context, session.Beginning) *session.Hooks {
+	return func(context.Context, session.Beginning) *session.Hooks { return hooks }
 }
 
 func noHooks() *session.Hooks {
@@ -131,7 +137,7 @@ func TestATokenSourceThatFailsEndsStartWithItsError(t *testing.T) {
 	boom := errors.New("boom")
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nlstest.Options{})
-		f.cfg.Token = func(context.Context) (string, error) { return "", boom }
+		f.cfg.Token = func(context.Context, *session.Asker) (string, error) { return "", boom }
 		if err := f.start(); !errors.Is(err, boom) || !errors.Is(f.s.Task().Err(), boom) {
 			t.Errorf("Start = %v, Err = %v", err, f.s.Task().Err())
 		}
@@ -141,7 +147,7 @@ func TestATokenSourceThatFailsEndsStartWithItsError(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nlstest.Options{})
-		f.cfg.Token = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+		f.cfg.Token = func(ctx context.Context, _ *session.Asker) (string, error) { <-ctx.Done(); return "", ctx.Err() }
 		begin := time.Now()
 		if err := f.start(); !errors.Is(err, session.ErrStartTimeout) || time.Since(begin) != 10*time.Second {
 			t.Errorf("Start = %v after %v", err, time.Since(begin))
@@ -160,7 +166,7 @@ func TestShutdownEndsStartInEachOfItsSteps(t *testing.T) {
 				f := newFixture(t, opts)
 				switch step {
 				case "token":
-					f.cfg.Token = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+					f.cfg.Token = func(ctx context.Context, _ *session.Asker) (string, error) { <-ctx.Done(); return "", ctx.Err() }
 				case "dial":
 					f.cfg.NetDialContext = blockingDial
 				}

@@ -15,7 +15,11 @@ func waitEnd(ctx context.Context, t *Task, call string) error {
 	select {
 	case <-t.outcome.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		id := ""
+		if t.outcome.begun.Load() {
+			id = t.TaskID()
+		}
+		return t.cfg.Explain(id, ContextEnd(ctx, nil))
 	case <-t.outcome.cut:
 		if since := t.queue.runningSince(); since.IsZero() || !since.Before(t.outcome.cutTime()) {
 			timer := time.NewTimer(grace)
@@ -47,7 +51,7 @@ func hint(t *Task, call string) (stop func() bool) {
 	return time.AfterFunc(time.Second, func() {
 		if since := t.queue.runningSince(); !since.IsZero() && time.Since(since) >= time.Second {
 			t.watch.log.Warn("nls: "+call+" waits for a callback that has not returned",
-				"callback", t.deliver.callback(), "task_id", t.TaskID())
+				t.watch.who("callback", t.deliver.callback())...)
 		}
 	}).Stop
 }
@@ -70,11 +74,7 @@ func (t *Task) Stop(ctx context.Context) error {
 		b.limit = lastResort
 	}
 	t.bounds.startFirst(b)
-	cut := func() { t.end(false, deadlineError(ctx, ErrStopTimeout)) }
-	if ctx.Err() != nil {
-		cut() // and not by chance
-	}
-	defer context.AfterFunc(ctx, cut)()
+	defer t.Bind(ctx)()
 	if first {
 		sendStop(t)
 	}

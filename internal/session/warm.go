@@ -82,7 +82,7 @@ func (w *warmer) dial(values context.Context, d *warming) {
 // another, as Start does.
 func (w *warmer) open(ctx, round context.Context) error {
 	for again := true; ; again = false {
-		token, err := w.cfg.Token(ctx)
+		token, err := w.cfg.Token(ctx, nil)
 		if err != nil {
 			return w.late(ctx, err)
 		}
@@ -108,7 +108,10 @@ func (w *warmer) open(ctx, round context.Context) error {
 func (w *warmer) late(ctx context.Context, err error) error {
 	if deadline, ok := ctx.Deadline(); refusedBy(err) == nil && (ctx.Err() != nil || ok && !time.Now().Before(deadline)) {
 		<-ctx.Done() // the connection has the same deadline, and may have been first
-		return deadlineError(ctx, ErrStartTimeout)
+		if ctx.Err() == context.Canceled {
+			return ctx.Err()
+		}
+		return ErrStartTimeout
 	}
 	return err
 }
@@ -175,7 +178,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 				first = d.err
 			}
 		case <-ctx.Done():
-			return deadlineError(ctx, ErrStartTimeout)
+			return ContextEnd(ctx, ErrStartTimeout)
 		}
 	}
 	return first

@@ -16,6 +16,10 @@ type watcher struct {
 	log   *slog.Logger
 	limit int // bytes that may wait
 
+	product string // of the task whose lines these are
+	id      *atomic.Pointer[string]
+	summed  bool // the end has been told
+
 	queue atomic.Pointer[queue[observation]] // nil while there is nothing to tell
 }
 
@@ -50,10 +54,19 @@ func (w *watcher) flush() {
 	}
 }
 
+// who puts what every line has before args.
+func (w *watcher) who(args ...any) []any {
+	return append([]any{"product", w.product, "task_id", *w.id.Load()}, args...)
+}
+
 // warn logs what the reader has noticed.
-func (w *watcher) warn(msg string, args ...any) {
-	if w.log.Enabled(context.Background(), slog.LevelWarn) {
-		w.later(func() { w.log.Warn(msg, args...) })
+func (w *watcher) warn(msg string, args ...any) { w.info(slog.LevelWarn, msg, args...) }
+
+// info logs beside the reader.
+func (w *watcher) info(level slog.Level, msg string, args ...any) {
+	if w.log.Enabled(context.Background(), level) {
+		args = w.who(args...)
+		w.later(func() { w.log.Log(context.Background(), level, msg, args...) })
 	}
 }
 
@@ -61,12 +74,17 @@ func (w *watcher) warn(msg string, args ...any) {
 func (w *watcher) tracing() bool { return w.log.Enabled(context.Background(), LevelTrace) }
 
 // frame logs a frame; the size alone if it is audio.
-func (w *watcher) frame(msg string, opcode byte, data []byte, redact func(string) string) {
+func (w *watcher) frame(sent bool, id string, opcode byte, data []byte, redact func(string) string) {
+	msg, direction := "nls: receive", "in"
+	if sent {
+		msg, direction = "nls: send", "out"
+	}
 	attr := slog.Int("bytes", len(data))
 	if opcode == wsframe.Text {
 		attr = slog.String("frame", redact(string(data)))
 	}
-	w.log.LogAttrs(context.Background(), LevelTrace, msg, attr)
+	w.log.LogAttrs(context.Background(), LevelTrace, msg,
+		slog.String("product", w.product), slog.String("task_id", id), slog.String("direction", direction), attr)
 }
 
 // wrote tells of a message that has been written, or could not be. The caller has

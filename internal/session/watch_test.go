@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,11 @@ import (
 // watching is a watcher whose log is read.
 func watching(level slog.Level) (*watcher, *bytes.Buffer) {
 	var log bytes.Buffer
-	return &watcher{log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})), limit: 2 * observationCost}, &log
+	w := &watcher{log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})), limit: 2 * observationCost}
+	id := "id"
+	w.product, w.id = "p", new(atomic.Pointer[string])
+	w.id.Store(&id)
+	return w, &log
 }
 
 func TestObservationsAreToldInOrderBesideTheCaller(t *testing.T) {
@@ -102,7 +107,7 @@ func TestWarningsAreToldBesideTheCaller(t *testing.T) {
 			t.Errorf("level %v: told %v", level, !want)
 		}
 		w.flush()
-		if got := strings.Contains(log.String(), `level=WARN msg="watch out" n=3`); got != want {
+		if got := strings.Contains(log.String(), `level=WARN msg="watch out" product=p task_id=id n=3`); got != want {
 			t.Errorf("level %v: %s", level, log)
 		}
 	}
@@ -115,11 +120,11 @@ func TestFramesAreLoggedWithoutTheirTokens(t *testing.T) {
 		data   string
 		want   string
 	}{
-		{wsframe.Text, "my token", `msg="nls: send" frame="my ***"`},
-		{wsframe.Binary, "my token", `msg="nls: send" bytes=8`},
+		{wsframe.Text, "my token", `msg="nls: send" product=p task_id=id direction=out frame="my ***"`},
+		{wsframe.Binary, "my token", `msg="nls: send" product=p task_id=id direction=out bytes=8`},
 	} {
 		w, log := watching(LevelTrace)
-		w.frame("nls: send", c.opcode, []byte(c.data), redact)
+		w.frame(true, "id", c.opcode, []byte(c.data), redact)
 		if !strings.Contains(log.String(), c.want) || strings.Contains(log.String(), "token") {
 			t.Errorf("%x: %s", c.opcode, log)
 		}

@@ -403,6 +403,8 @@ func errorsOf(t *testing.T, cell string) (errs []error) {
 		}
 	case "context.Canceled":
 		return []error{context.Canceled}
+	case "context.DeadlineExceeded":
+		return []error{context.DeadlineExceeded}
 	default:
 		if err := sentinelsByName[m[1]]; err != nil {
 			return []error{err}

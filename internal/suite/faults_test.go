@@ -56,7 +56,7 @@ var (
 	noComplete = outcome{says: "the synthesis times out", is: nls.ErrCompleteTimeout, retryable: true, after: time.Minute}
 	noPong     = outcome{says: "a ping is not answered (with PingTimeout set)", is: nls.ErrPingTimeout, retryable: true, after: 13 * time.Second}
 	patient    = outcome{says: "Wait returns when its context ends, for CommonProto has no timeout but that of Start",
-		is: context.DeadlineExceeded, retryable: true, after: callersPatience}
+		is: context.DeadlineExceeded, after: callersPatience}
 
 	ended    = outcome{says: "Start fails, for the service has completed the task before it began", is: nls.ErrCompleted}
 	unopened = outcome{says: "the connection broke before it was open", retryable: true, unopened: true}

@@ -85,7 +85,7 @@ func TestREADMEIsUpToDate(t *testing.T) {
 func exampleCode(t *testing.T) map[string]string {
 	t.Helper()
 	code := map[string]string{}
-	for _, name := range []string{"example_test.go", "example_types_test.go", "nlstest/example_test.go"} {
+	for _, name := range []string{"example_test.go", "example_types_test.go", "nlstest/example_test.go", "contrib/otel/example_test.go"} {
 		addExampleCode(t, code, name)
 	}
 	return code

@@ -71,7 +71,7 @@ func (r *stuckReader) Read(p []byte) (int, error) {
 func watched(ctx context.Context) (context.Context, *watch) {
 	w := &watch{}
 	return nls.WithTrace(ctx, &nls.Trace{
-		DialDone: func(d nls.TraceDial) { w.taskID = d.TaskID },
+		DialStart: func(d nls.TraceDial) { w.taskID = d.TaskID },
 		SessionDone: func(s nls.TraceSession) {
 			w.err = s.Err
 			w.done.Store(true)

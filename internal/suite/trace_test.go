@@ -132,7 +132,8 @@ func TestTraceOfAFailedDialSaysWhy(t *testing.T) {
 		s := newRecognizerSubject(clientOf(t, server))
 		err := s.start(nls.WithTrace(context.Background(), l.trace()))
 		done := l.seen["DialDone"][0].(nls.TraceDial)
-		if err == nil || done.StatusCode != 503 || done.Err == nil || len(l.seen["SessionDone"]) != 0 {
+		if err == nil || done.StatusCode != 503 || done.Err == nil || len(l.seen["SessionDone"]) != 1 ||
+			l.seen["SessionDone"][0].(nls.TraceSession).Err != err {
 			t.Errorf("%v: %+v, %v", err, done, fmt.Sprint(l.seen["SessionDone"]))
 		}
 	})

@@ -539,7 +539,7 @@ func TestWarmSaysWhatStartWouldSay(t *testing.T) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(time.Second, cancel)
 			return ctx, cancel
-		}, want: func(err error) bool { return err == context.Canceled }, took: time.Second, dials: 2},
+		}, want: func(err error) bool { return errors.Is(err, context.Canceled) }, took: time.Second, dials: 2},
 		{name: "cut in the handshake", fault: "eof@handshake", want: func(err error) bool { return err != nil && nls.Retryable(err) }, dials: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
