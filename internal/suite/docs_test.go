@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/ast"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path"
@@ -461,7 +462,7 @@ func TestTroubleshootingSaysWhatRetryableSays(t *testing.T) {
 	codes := statusConstants(t)
 	for _, name := range []string{"docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md"} {
 		left := statusConstants(t)
-		delete(left, "StatusOK")
+		maps.DeleteFunc(left, func(_ string, code int) bool { return code/10000000 == 2 }) // no failures
 		errsLeft := map[string]bool{}
 		for name := range sentinelsByName {
 			errsLeft[name] = true
@@ -473,8 +474,12 @@ func TestTroubleshootingSaysWhatRetryableSays(t *testing.T) {
 			switch {
 			case err == nil:
 				constant := strings.Trim(row[1], "`")
-				if codes[constant] != status {
-					t.Errorf("%s: %s is %d, not %d", name, constant, codes[constant], status)
+				code, ok := codes[constant]
+				if !ok {
+					continue // a code without a name
+				}
+				if code != status {
+					t.Errorf("%s: %s is %d, not %d", name, constant, code, status)
 				}
 				delete(left, constant)
 				errs = []error{&nls.TaskError{Event: nls.Event{Status: status}}}
