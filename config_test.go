@@ -560,6 +560,22 @@ func TestAZeroClientAnswersEveryMethodWithAParamError(t *testing.T) {
 		},
 		"Synthesize": func() error { return c.Synthesize(ctx, io.Discard, nls.SynthesisParams{Text: "x"}) },
 		"Warm":       func() error { return c.Warm(ctx) },
+		"RecognizeFile": func() error {
+			_, err := c.RecognizeFile(ctx, strings.NewReader("x"), nls.FileParams{})
+			return err
+		},
+		"SubmitFile": func() error {
+			_, err := c.SubmitFile(ctx, nls.FileTaskParams{URL: "https://files.example/x"})
+			return err
+		},
+		"FileStatus": func() error {
+			_, err := c.FileStatus(ctx, nls.FileTask{ID: "x"})
+			return err
+		},
+		"WaitFile": func() error {
+			_, err := c.WaitFile(ctx, nls.FileTask{ID: "x"})
+			return err
+		},
 	}
 	c.CloseIdleConnections() // which has no error
 	for method := range reflect.TypeFor[*nls.Client]().Methods() {

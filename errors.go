@@ -58,8 +58,11 @@ const (
 	StatusTaskStateError        = 40010005
 	StatusAppKeyNotExist        = 40020105
 	StatusAppKeyMismatch        = 40020106 // AppKey and token belong to different accounts
-	StatusNoValidAudio          = 40270002
+	StatusUnsupportedAudio      = 40270001 // RecognizeFile
+	StatusNoValidAudio          = 40270002 // RecognizeFile: nobody speaks
 	StatusDecoderError          = 40270003
+	StatusNoAudioStream         = 40270004
+	StatusDownloadFailed        = 40270006 // RecognizeFile: of FileParams.URL
 	StatusUnsupportedFormat     = 41010100
 	StatusUnsupportedSampleRate = 41010101
 	StatusSpeechTooLong         = 41010104
@@ -72,31 +75,82 @@ const (
 	StatusSynthesisServerError  = 51020001
 )
 
+// Status codes of the file service: of SubmitFile, FileStatus, WaitFile and
+// ParseFileCallback. The first four are no failures.
+const (
+	StatusFileSuccess                  = 21050000
+	StatusFileRunning                  = 21050001 // ErrFileRunning
+	StatusFileQueueing                 = 21050002 // ErrFileRunning
+	StatusFileNoValidFragment          = 21050003 // nobody speaks: a result without sentences
+	StatusFileQuotaExceeded            = 41050001 // hours of audio of a trial, for example
+	StatusFileDownloadFailed           = 41050002
+	StatusFileCheckFailed              = 41050003
+	StatusFileTooLarge                 = 41050004 // over 512 MB
+	StatusFileNormalizeFailed          = 41050005
+	StatusFileParseFailed              = 41050006
+	StatusFileMKVParseFailed           = 41050007
+	StatusFileUnsupportedSampleRate    = 41050008
+	StatusFileUnsupportedASRGroup      = 41050009
+	StatusFileTaskExpired              = 41050010 // or there is no such task
+	StatusFileInvalidURL               = 41050011
+	StatusFileInvalidCallback          = 41050012
+	StatusFileParameterInvalid         = 41050013
+	StatusFileEmptyAppKey              = 41050014
+	StatusFileAppKeyUnregistered       = 41050015
+	StatusFileRAMCheckFailed           = 41050021
+	StatusFileContentLengthCheckFailed = 41050023
+	StatusFileNotFound                 = 41050024 // HTTP 404 from the server of the file
+	StatusFileForbidden                = 41050025 // HTTP 403 from the server of the file
+	StatusFileServerError              = 41050026 // of the server of the file
+	StatusFileNoWords                  = 41050029
+	StatusFileTooLong                  = 41050103 // over 12 hours
+	StatusFileInternalError            = 51050000
+	StatusFileVADFailed                = 51050001
+	StatusFileRecognizeFailed          = 51050002
+	StatusFileRecognizeInterrupted     = 51050003
+	StatusFileOfferInterrupted         = 51050004
+	StatusFileTimeout                  = 51050005
+	StatusFileFragmentFailed           = 51050006
+)
+
 // How much of what a peer says is in the text of an error. The fields have it all.
 const (
 	maxBodyShown = 200
 	maxTextShown = 1000
 )
 
-// TaskError is a TaskFailed message from the service.
+// TaskError is a TaskFailed message from the service, or that of a file service.
 type TaskError struct {
 	Event // Status, StatusText, TaskID, Raw
+
+	// HTTPStatus is that of the answer to RecognizeFile; else 0. An answer that is
+	// not the service's own, such as one of a proxy, has no Status, and the start of
+	// its body, up to 1 KiB, for a StatusText.
+	HTTPStatus int
 }
 
 func (e *TaskError) Error() string {
-	text := fmt.Sprintf("nls: task failed: %d", e.Status)
-	if said := redact.Line(e.StatusText, maxTextShown); said != "" {
+	text, most := fmt.Sprintf("nls: task failed: %d", e.Status), maxTextShown
+	if e.foreign() {
+		text, most = fmt.Sprintf("nls: task failed: HTTP %d:", e.HTTPStatus), maxBodyShown
+	}
+	if said := redact.Line(e.StatusText, most); said != "" {
 		text += " " + said
+	} else {
+		text = strings.TrimSuffix(text, ":")
 	}
 	return withTask(text, e.TaskID)
 }
+
+// foreign reports whether the answer is not the service's own.
+func (e *TaskError) foreign() bool { return e.Status == 0 && e.HTTPStatus != 0 }
 
 // LogValue returns the text of e.
 func (e *TaskError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
 // Is reports whether e is a refusal of access and target is ErrAccessDenied.
 func (e *TaskError) Is(target error) bool {
-	return target == ErrAccessDenied && e.Status == StatusAccessDenied
+	return target == ErrAccessDenied && (e.Status == StatusAccessDenied || e.foreign() && (e.HTTPStatus == 401 || e.HTTPStatus == 403))
 }
 
 // HandshakeError is an answer to the websocket upgrade that is not 101. The
@@ -175,26 +229,49 @@ type TokenError struct {
 }
 
 func (e *TokenError) Error() string {
+	return callError("create token", e.Code, e.Message, e.RequestID, e.HTTPStatus, e.Err)
+}
+
+func (e *TokenError) Unwrap() error { return e.Err }
+
+// APIError is a call of the file service, of SubmitFile, FileStatus or WaitFile, that
+// was refused or not answered. Its text never has a key, a signature or a signed URL
+// in it. What became of a task is a *TaskError.
+type APIError struct {
+	Action     string // "SubmitTask" or "GetTaskResult"
+	Code       string // such as "SignatureDoesNotMatch" or "Throttling.User"
+	Message    string
+	RequestID  string
+	HTTPStatus int // 0 if there was no response
+	Err        error
+}
+
+func (e *APIError) Error() string {
+	return callError(e.Action, e.Code, e.Message, e.RequestID, e.HTTPStatus, e.Err)
+}
+
+func (e *APIError) Unwrap() error { return e.Err }
+
+// callError is the text of a failed call of an action.
+func callError(action, code, message, requestID string, httpStatus int, err error) string {
 	var b strings.Builder
-	b.WriteString("nls: create token")
-	for _, said := range []string{e.Code, e.Message} {
+	b.WriteString("nls: " + action)
+	for _, said := range []string{code, message} {
 		if said = redact.Line(said, maxTextShown); said != "" {
 			b.WriteString(": " + said)
 		}
 	}
-	if e.Code == "" && e.Message == "" && e.Err != nil {
-		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "nls: "))
+	if code == "" && message == "" && err != nil {
+		b.WriteString(": " + strings.TrimPrefix(err.Error(), "nls: "))
 	}
-	if e.HTTPStatus != 0 {
-		fmt.Fprintf(&b, " (HTTP %d)", e.HTTPStatus)
+	if httpStatus != 0 {
+		fmt.Fprintf(&b, " (HTTP %d)", httpStatus)
 	}
-	if e.RequestID != "" {
-		fmt.Fprintf(&b, " (request %s)", redact.Line(e.RequestID, maxTextShown))
+	if requestID != "" {
+		fmt.Fprintf(&b, " (request %s)", redact.Line(requestID, maxTextShown))
 	}
 	return b.String()
 }
-
-func (e *TokenError) Unwrap() error { return e.Err }
 
 // ParamError names a parameter that the SDK refuses. It matches
 // ErrInvalidParameter.
@@ -227,7 +304,10 @@ func (e *sessionError) Error() string { return withTask(e.err.Error(), e.taskID)
 func (e *sessionError) Unwrap() error { return e.err }
 
 func (e *sessionError) Timeout() bool {
-	t, ok := e.err.(interface{ Timeout() bool })
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.err)
 	return ok && t.Timeout()
 }
 
@@ -272,7 +352,7 @@ func TaskID(err error) string {
 
 // StatusCode returns the NLS status (not an HTTP status) in err's chain, or -1.
 func StatusCode(err error) int {
-	if e, ok := errors.AsType[*TaskError](err); ok {
+	if e, ok := errors.AsType[*TaskError](err); ok && !e.foreign() {
 		return e.Status
 	}
 	return -1
@@ -282,7 +362,8 @@ func StatusCode(err error) int {
 // where err failed: broken connections, hosts that are not found, timeouts, HTTP
 // 408, 429 and 5xx, also of a proxy, SOCKS replies about the network, 5xxxxxxx,
 // StatusIdleTimeout, StatusAudioTimeout, StatusTooManyRequests,
-// StatusConcurrencyExceeded, throttled token lookups. It is false for bad
+// StatusConcurrencyExceeded, StatusFileServerError, throttled token lookups and calls
+// of the file service. It is false for bad
 // parameters and addresses, refused credentials (Start has already tried a fresh
 // token), failed certificate checks, expired trials, ErrShutdown, and for the end of
 // the caller's own context, whichever way it came: a deadline of the SDK says that the
@@ -298,8 +379,11 @@ func Retryable(err error) bool {
 	}
 	if e, ok := errors.AsType[*TaskError](err); ok {
 		switch e.Status {
-		case StatusIdleTimeout, StatusTooManyRequests, StatusAudioTimeout, StatusConcurrencyExceeded:
+		case StatusIdleTimeout, StatusTooManyRequests, StatusAudioTimeout, StatusConcurrencyExceeded, StatusFileServerError:
 			return true
+		}
+		if e.foreign() {
+			return retryableHTTP(e.HTTPStatus)
 		}
 		return e.Status/10000000 == 5
 	}
@@ -314,7 +398,10 @@ func Retryable(err error) bool {
 		return e.Code >= 1011 && e.Code <= 1014
 	}
 	if e, ok := errors.AsType[*TokenError](err); ok && e.HTTPStatus != 0 {
-		return retryableHTTP(e.HTTPStatus) || strings.HasPrefix(e.Code, "Throttling") || e.Code == "ServiceUnavailable"
+		return retryableCall(e.HTTPStatus, e.Code)
+	}
+	if e, ok := errors.AsType[*APIError](err); ok && e.HTTPStatus != 0 {
+		return retryableCall(e.HTTPStatus, e.Code)
 	}
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -344,6 +431,11 @@ func callersEnd(err error) bool {
 		return slices.ContainsFunc(e.Unwrap(), callersEnd)
 	}
 	return false
+}
+
+// retryableCall is Retryable for what the POP layer answers.
+func retryableCall(status int, code string) bool {
+	return retryableHTTP(status) || strings.HasPrefix(code, "Throttling") || code == "ServiceUnavailable"
 }
 
 func retryableHTTP(status int) bool { return status == 408 || status == 429 || status/100 == 5 }

@@ -116,6 +116,28 @@ func TestRetryable(t *testing.T) {
 		{taskError(nls.StatusTrialExpired), false, false},
 		{taskError(nls.StatusAppKeyNotExist), false, false},
 
+		{taskError(nls.StatusFileServerError), true, false},
+		{taskError(nls.StatusFileInternalError), true, false},
+		{taskError(nls.StatusFileNotFound), false, false},
+		{taskError(nls.StatusFileQuotaExceeded), false, false},
+		{taskError(nls.StatusNoValidAudio), false, false},
+		{nls.ErrFileRunning, false, false},
+		{&nls.TaskError{HTTPStatus: 401}, false, true},
+		{&nls.TaskError{HTTPStatus: 403}, false, true},
+		{&nls.TaskError{HTTPStatus: 404}, false, false},
+		{&nls.TaskError{HTTPStatus: 408}, true, false},
+		{&nls.TaskError{HTTPStatus: 429}, true, false},
+		{&nls.TaskError{HTTPStatus: 502}, true, false},
+		{&nls.TaskError{Event: nls.Event{Status: nls.StatusAppKeyNotExist}, HTTPStatus: 403}, false, false},
+		{&nls.TaskError{Event: nls.Event{Status: nls.StatusIdleTimeout}, HTTPStatus: 400}, true, false},
+		{&nls.APIError{Err: op(syscall.ECONNREFUSED)}, true, false},
+		{&nls.APIError{Err: context.DeadlineExceeded}, true, false},
+		{&nls.APIError{Err: context.Canceled}, false, false},
+		{&nls.APIError{HTTPStatus: 400, Code: "Throttling.User"}, true, false},
+		{&nls.APIError{HTTPStatus: 503, Code: "ServiceUnavailable"}, true, false},
+		{&nls.APIError{HTTPStatus: 400, Code: "SignatureDoesNotMatch"}, false, false},
+		{&nls.APIError{HTTPStatus: 200}, false, false},
+
 		{&nls.TokenError{Err: op(syscall.ECONNREFUSED)}, true, false},
 		{&nls.TokenError{HTTPStatus: 502}, true, false},
 		{&nls.TokenError{HTTPStatus: 429}, true, false},
@@ -180,6 +202,11 @@ func TestErrorTexts(t *testing.T) {
 		{&nls.CloseError{Code: -1, Err: io.ErrUnexpectedEOF}, "nls: connection lost: unexpected EOF"},
 		{&nls.TokenError{Code: "C", Message: "m", RequestID: "r", HTTPStatus: 400}, "nls: create token: C: m (HTTP 400) (request r)"},
 		{&nls.TokenError{Err: io.EOF}, "nls: create token: EOF"},
+		{&nls.APIError{Action: "SubmitTask", Code: "C\n", Message: "a\nb", RequestID: "r", HTTPStatus: 400}, "nls: SubmitTask: C: a b (HTTP 400) (request r)"},
+		{&nls.APIError{Action: "GetTaskResult", Err: io.EOF}, "nls: GetTaskResult: EOF"},
+		{&nls.TaskError{Event: nls.Event{Status: 40000004, StatusText: "x", TaskID: "t"}, HTTPStatus: 400}, "nls: task failed: 40000004 x (task t)"},
+		{&nls.TaskError{HTTPStatus: 502}, "nls: task failed: HTTP 502"},
+		{&nls.TaskError{Event: nls.Event{StatusText: "<html>\r\n" + strings.Repeat("x", 1000)}, HTTPStatus: 502}, "nls: task failed: HTTP 502: <html> " + strings.Repeat("x", 192) + "…"},
 		{&nls.ParamError{Param: "Channels", Value: 2, Reason: "the service takes one channel"}, "nls: invalid Channels 2: the service takes one channel"},
 		{&nls.ParamError{Param: "AppKey", Reason: "must not be empty"}, "nls: invalid AppKey: must not be empty"},
 		{&nls.ParamError{Param: "Timeout", Value: -2 * time.Second, Reason: "x"}, "nls: invalid Timeout -2s: x"},
@@ -232,6 +259,9 @@ func TestStatusCodeAndTaskIDLookIntoTheChain(t *testing.T) {
 	err := wrap(taskError(40000005))
 	if nls.StatusCode(err) != 40000005 || nls.TaskID(err) != "0123456789abcdef0123456789abcdef" {
 		t.Errorf("%d %q", nls.StatusCode(err), nls.TaskID(err))
+	}
+	if got := nls.StatusCode(&nls.TaskError{HTTPStatus: 502}); got != -1 {
+		t.Errorf("StatusCode of an answer that is not the service's own: %d", got)
 	}
 	if nls.StatusCode(io.EOF) != -1 || nls.StatusCode(nil) != -1 || nls.TaskID(io.EOF) != "" || nls.TaskID(nil) != "" {
 		t.Error("found a status or id where there is none")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // The gateway of TestMain understands what it has spoken itself. README copies
@@ -375,6 +377,70 @@ func ExampleClient_Transcribe() {
 }
 
 // Synthesize is a Synthesizer that writes to an io.Writer.
+// RecognizeFile takes a file of up to two hours, and does not wait for as long as it
+// plays.
+func ExampleClient_RecognizeFile() {
+	file, err := os.Open("testdata/hello.wav")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	result, err := newClient().RecognizeFile(context.Background(), file, nls.FileParams{EnableWords: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range result.Sentences {
+		fmt.Println(s.Begin.Round(time.Second/10), s.Text, len(s.Words), "words")
+	}
+	// Output:
+	// 0s 你好 2 words
+}
+
+// SubmitFile takes longer ones, by their URL. Here a local gateway stands in for the
+// service and for the web.
+func ExampleClient_WaitFile() {
+	server := nlstest.NewServer(nlstest.Options{Files: http.FileServer(http.Dir("testdata"))})
+	defer server.Close()
+	client, err := nls.NewClient(server.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Hour)
+	defer cancel()
+	task, err := client.SubmitFile(ctx, nls.FileTaskParams{URL: "https://files.example/hello.wav"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	result, err := client.WaitFile(ctx, task)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Text())
+	// Output:
+	// 你好
+}
+
+// Where FileTaskParams.CallbackURL is set, the service posts the result.
+func ExampleParseFileCallback() {
+	callback := func(w http.ResponseWriter, r *http.Request) {
+		result, err := nls.ParseFileCallback(r)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(result.TaskID, result.Text())
+	}
+	for _, body := range []string{
+		`{"TaskId":"t1","StatusCode":21050000,"Result":{"Sentences":[{"Text":"你好。","BeginTime":0,"EndTime":900}]}}`,
+		`{"TaskId":"t2","StatusCode":41050024,"StatusText":"FILE_404_NOT_FOUND"}`,
+	} {
+		callback(httptest.NewRecorder(), httptest.NewRequest("POST", "/done", strings.NewReader(body)))
+	}
+	// Output:
+	// t1 你好。
+	// nls: task failed: 41050024 FILE_404_NOT_FOUND (task t2)
+}
+
 func ExampleClient_Synthesize() {
 	var wav bytes.Buffer
 	params := nls.SynthesisParams{Text: "你好", Format: nls.FormatWAV, SampleRate: 8000}

@@ -340,3 +340,20 @@ func ExampleProxyError() {
 	}
 	// Output: 407 false false
 }
+
+// A call of the file service that is refused has what it says.
+func ExampleAPIError() {
+	server := nlstest.NewServer(nlstest.Options{})
+	defer server.Close()
+	cfg := server.Config()
+	cfg.AccessKeySecret = "of another key"
+	client, err := nls.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = client.SubmitFile(context.Background(), nls.FileTaskParams{URL: "https://files.example/hello.wav"})
+	if e, ok := errors.AsType[*nls.APIError](err); ok {
+		fmt.Println(e.Code, nls.Retryable(err))
+	}
+	// Output: SignatureDoesNotMatch false
+}

@@ -108,8 +108,8 @@ func (l *limiter) release(p *places) {
 	p.taken--
 }
 
-// Drain makes every Start fail with ErrClientDrained from now on, waits until the
-// sessions that run or start have ended, closes the connections that wait, and
+// Drain makes every Start and RecognizeFile fail with ErrClientDrained from now on,
+// waits until those that run have ended, closes the connections that wait, and
 // returns nil. When ctx ends first it shuts the sessions down, waits for their
 // OnClose, but for a callback that is stuck no longer than 10 s, and returns ctx's
 // error. It must not be called from a callback. A Client stays drained.

@@ -54,6 +54,7 @@ const (
 	FormatAMR   Format = "amr"   // recognition only
 	FormatMP3   Format = "mp3"
 	FormatAAC   Format = "aac" // recognition only
+	FormatMP4   Format = "mp4" // RecognizeFile only
 )
 
 // Config says how to reach the service. The zero value of every field but
@@ -102,6 +103,11 @@ type Config struct {
 	// CacheTokens if it does I/O.
 	TokenOptions *TokenOptions
 
+	// FileEndpoint is the host, or host:port, of the file service: SubmitFile,
+	// FileStatus and WaitFile. Empty means that of Region, of either edition. HTTPS is
+	// used, on the way that token lookups go.
+	FileEndpoint string
+
 	// StopTimeout bounds how long the service may take to complete after Stop,
 	// and how long a single callback may run then; see [Recognizer.Stop].
 	// Zero means DefaultStopTimeout; negative means no bound.
@@ -132,10 +138,12 @@ type Config struct {
 	ReuseConnections bool
 
 	// Limiter admits sessions; nil admits all. See NewLimiter. A Start that waits
-	// for it for too long fails with an error that matches ErrStartTimeout.
+	// for it for too long fails with an error that matches ErrStartTimeout. A
+	// RecognizeFile is a session of "FlashRecognizer".
 	Limiter Limiter
 
-	// Header is added to the websocket handshake request. It must not have the
+	// Header is added to the websocket handshake request, and to that of
+	// RecognizeFile. It must not have the
 	// fields of the handshake itself; X-NLS-Token in it is ignored.
 	Header http.Header
 
@@ -257,6 +265,8 @@ type client struct {
 	tokens func() TokenSource
 	padded atomic.Pointer[session.Secret] // the last token that was not sent as the source has it
 
+	files func() *fileService // a function for the same reason
+
 	url       session.Secret
 	streamURL session.Secret
 	log       *slog.Logger
@@ -289,6 +299,11 @@ func NewClient(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.tokens = func() TokenSource { return tokens }
+	files, err := cfg.newFileService()
+	if err != nil {
+		return nil, err
+	}
+	c.files = func() *fileService { return files }
 	c.session = c.sessionConfig(cfg)
 	c.setPools(cfg)
 	c.cfg = Config{AppKey: cfg.AppKey, StopTimeout: cfg.StopTimeout, Trace: cfg.Trace}

@@ -50,11 +50,17 @@ func overloaded(err error) bool {
 	if e, ok := errors.AsType[*HandshakeError](err); ok {
 		return e.HTTPStatus == http.StatusTooManyRequests
 	}
+	if e, ok := errors.AsType[*TaskError](err); ok {
+		return e.HTTPStatus == http.StatusTooManyRequests
+	}
+	if e, ok := errors.AsType[*APIError](err); ok {
+		return isThrottled(e.Code, e.HTTPStatus)
+	}
 	e, ok := errors.AsType[*TokenError](err)
-	return ok && isThrottled(e)
+	return ok && isThrottled(e.Code, e.HTTPStatus)
 }
 
-// isThrottled reports whether e says that lookups come too often.
-func isThrottled(e *TokenError) bool {
-	return strings.HasPrefix(e.Code, "Throttling") || e.HTTPStatus == http.StatusTooManyRequests
+// isThrottled reports whether an answer of the POP layer says that calls come too often.
+func isThrottled(code string, status int) bool {
+	return strings.HasPrefix(code, "Throttling") || status == http.StatusTooManyRequests
 }

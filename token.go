@@ -139,19 +139,43 @@ func (o *TokenOptions) service() (tokenService, error) {
 		service = tokenService{version: mainlandTokens.version, regionID: o.Region}
 	}
 	if o.Endpoint != "" {
-		service.host = strings.TrimSuffix(strings.TrimPrefix(o.Endpoint, "https://"), "/")
-		u, err := url.Parse("https://" + service.host)
-		if err != nil || u.Host != service.host || u.Hostname() == "" || !validPort(u.Port()) {
-			return tokenService{}, &ParamError{"Endpoint", shownURL("https://" + service.host), "must be host or host:port; HTTPS is used"}
+		host, err := endpointHost("Endpoint", o.Endpoint)
+		if err != nil {
+			return tokenService{}, err
 		}
+		service.host = host
 	}
 	service.version = orDefault(o.Version, service.version)
 	return service, nil
 }
 
+// endpointHost is the host and port of an endpoint that the caller has named.
+func endpointHost(param, endpoint string) (string, error) {
+	host := strings.TrimSuffix(strings.TrimPrefix(endpoint, "https://"), "/")
+	u, err := url.Parse("https://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" || !validPort(u.Port()) {
+		return "", &ParamError{param, shownURL("https://" + host), "must be host or host:port; HTTPS is used"}
+	}
+	return host, nil
+}
+
 // tokenRequest is the call of CreateToken for key and opts. The error is a
 // *ParamError.
 func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
+	service, err := opts.service()
+	if err != nil {
+		return pop.Request{}, err
+	}
+	transport := http.DefaultTransport
+	if opts != nil && opts.Transport != nil {
+		transport = opts.Transport
+	}
+	return keyRequest(key, service, transport)
+}
+
+// keyRequest is a call of service with key, which has no action. The error is a
+// *ParamError.
+func keyRequest(key AccessKey, service tokenService, transport http.RoundTripper) (pop.Request, error) {
 	key = AccessKey{trim(key.ID), trim(key.Secret), trim(key.SecurityToken)}
 	switch {
 	case key.ID == "":
@@ -165,14 +189,6 @@ func tokenRequest(key AccessKey, opts *TokenOptions) (pop.Request, error) {
 		if err := checkHeaderValue(f.param, f.value); err != nil {
 			return pop.Request{}, err
 		}
-	}
-	service, err := opts.service()
-	if err != nil {
-		return pop.Request{}, err
-	}
-	transport := http.DefaultTransport
-	if opts != nil && opts.Transport != nil {
-		transport = opts.Transport
 	}
 	return pop.Request{
 		AccessKeyID:     key.ID,
@@ -427,7 +443,7 @@ func (c *cachedTokens) keep(l *tokenLookup, background bool, tok *Token, err err
 	}
 	c.throttled = nil
 	e, ok := errors.AsType[*TokenError](err)
-	if ok && isThrottled(e) {
+	if ok && isThrottled(e.Code, e.HTTPStatus) {
 		c.throttled = err
 	}
 	if c.throttled != nil || background {

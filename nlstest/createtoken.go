@@ -38,16 +38,25 @@ const (
 	timestampShape = "2006-01-02T15:04:05Z"
 	millisShape    = "2006-01-02T15:04:05.000Z" // of some clients, and taken
 
-	// tokensPerSecond is how many tokens an access key may create in a second.
-	tokensPerSecond = 100
+	// How often an access key may call an action in a second; the last two are those
+	// of protocol §10.5.
+	tokensPerSecond  = 100
+	submitsPerSecond = 200
+	resultsPerSecond = 500
 
 	// maxNonces bounds the nonces that are remembered; the oldest is forgotten
 	// first.
 	maxNonces = 1 << 14
 )
 
-// tokenVersions are the API versions of protocol §9.1.
-var tokenVersions = []string{"2019-02-28", "2019-07-17"}
+// popVersions are the API versions of protocol §9.1 and §16.4, by action.
+var popVersions = map[string][]string{
+	"CreateToken":   {"2019-02-28", "2019-07-17"},
+	"SubmitTask":    fileVersions,
+	"GetTaskResult": fileVersions,
+}
+
+var fileVersions = []string{"2018-08-17", "2019-08-23", liteVersion}
 
 // popError is a refusal of the POP layer (protocol §9.3).
 type popError struct {
@@ -86,22 +95,40 @@ var (
 // Version. Not all clients send Format and RegionId.
 var tokenParams = []string{"AccessKeyId", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp", "Signature"}
 
-// handler serves CreateToken.
-func (a *accounts) handler() http.Handler { return http.HandlerFunc(a.createToken) }
+// popCall is a call that its account has signed.
+type popCall struct {
+	account, action string
+	params          url.Values
+}
 
-func (a *accounts) createToken(w http.ResponseWriter, r *http.Request) {
-	requestID := strings.ToUpper(uuid.NewString())
-	account, refusal := a.authenticate(w, r)
-	if refusal != nil {
-		writeJSON(w, refusal.status, map[string]any{
-			"RequestId": requestID,
-			"HostId":    r.Host,
-			"Code":      refusal.code,
-			"Message":   refusal.message,
-			"Recommend": "https://next.api.aliyun.com/troubleshoot?q=" + refusal.code + "&product=nls-cloud-meta",
-		})
-		return
-	}
+// handler serves CreateToken, and leaves what else is signed to other.
+func (a *accounts) handler(other func(w http.ResponseWriter, r *http.Request, requestID string, call *popCall)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requestID := strings.ToUpper(uuid.NewString())
+		call, refusal := a.authenticate(w, r)
+		switch {
+		case refusal != nil:
+			a.refuse(w, r, requestID, refusal)
+		case call.action == "CreateToken":
+			a.createToken(w, requestID, call.account)
+		default:
+			other(w, r, requestID, call)
+		}
+	})
+}
+
+// refuse answers as the POP layer does (protocol §9.3).
+func (a *accounts) refuse(w http.ResponseWriter, r *http.Request, requestID string, refusal *popError) {
+	writeJSON(w, refusal.status, map[string]any{
+		"RequestId": requestID,
+		"HostId":    r.Host,
+		"Code":      refusal.code,
+		"Message":   refusal.message,
+		"Recommend": "https://next.api.aliyun.com/troubleshoot?q=" + refusal.code + "&product=nls-cloud-meta",
+	})
+}
+
+func (a *accounts) createToken(w http.ResponseWriter, requestID, account string) {
 	id := wire.NewID()
 	writeJSON(w, http.StatusOK, map[string]any{
 		"NlsRequestId": wire.NewID(),
@@ -126,20 +153,21 @@ type claim struct {
 	at                   time.Time
 	signature, toSign    string
 	suffix               string // of the secret, to make it the key
+	action               string
 }
 
-// authenticate returns the account that signed r, or why it is refused. The
-// order of the checks inside the service is unknown.
-func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account string, refusal *popError) {
+// authenticate returns the call that r is, whose account has signed it, or why it is
+// refused. The order of the checks inside the service is unknown.
+func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (call *popCall, refusal *popError) {
 	if r.URL.Path != tokenPath && r.URL.Path != tokenPathCpp && r.URL.Path != tokenPathROA {
-		return "", errNoAPI
+		return nil, errNoAPI
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return "", errMethod
+		return nil, errMethod
 	}
 	params, ok := parameters(w, r)
 	if !ok {
-		return "", errParameters
+		return nil, errParameters
 	}
 	claimed := claimRPC
 	if r.URL.Path == tokenPathROA {
@@ -147,16 +175,16 @@ func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account
 	}
 	c, refusal := claimed(r, params)
 	if refusal != nil {
-		return "", refusal
+		return nil, refusal
 	}
 	now := time.Now()
 	if now.Sub(c.at).Abs() > maxClockSkew {
-		return "", errTimeExpired
+		return nil, errTimeExpired
 	}
 
 	secret, ok := a.accessKeys[c.keyID]
 	if !ok {
-		return "", errAccessKey
+		return nil, errAccessKey
 	}
 	var needs string
 	if strings.HasPrefix(c.keyID, stsPrefix) {
@@ -164,20 +192,20 @@ func (a *accounts) authenticate(w http.ResponseWriter, r *http.Request) (account
 	}
 	switch got := c.securityToken; {
 	case got == "" && needs != "":
-		return "", missing("SecurityToken")
+		return nil, missing("SecurityToken")
 	case got != needs:
-		return "", errSecurityToken
+		return nil, errSecurityToken
 	}
 	if !hmac.Equal([]byte(c.signature), []byte(sign(secret+c.suffix, c.toSign))) {
-		return "", mismatch(c.toSign)
+		return nil, mismatch(c.toSign)
 	}
 
 	// From here on the caller is known: nobody can use up the nonces or the
 	// quota of another.
-	if refusal := a.admit(c.keyID, c.nonce, now); refusal != nil {
-		return "", refusal
+	if refusal := a.admit(c.keyID, c.action, c.nonce, now); refusal != nil {
+		return nil, refusal
 	}
-	return a.owner(c.keyID), nil
+	return &popCall{a.owner(c.keyID), c.action, params}, nil
 }
 
 // claimRPC reads a request in RPC style, whose signature is a parameter.
@@ -185,11 +213,11 @@ func claimRPC(r *http.Request, params url.Values) (c claim, refusal *popError) {
 	switch version, action, format := params.Get("Version"), params.Get("Action"), params.Get("Format"); {
 	case version == "":
 		return c, missing("Version")
-	case !slices.Contains(tokenVersions, version):
+	case !slices.ContainsFunc(slices.Collect(maps.Values(popVersions)), func(vs []string) bool { return slices.Contains(vs, version) }):
 		return c, errVersion
 	case action == "":
 		return c, missing("Action")
-	case action != "CreateToken":
+	case !slices.Contains(popVersions[action], version):
 		return c, errNoAPI
 	case format != "" && !strings.EqualFold(format, "JSON"):
 		return c, errFormat
@@ -209,6 +237,7 @@ func claimRPC(r *http.Request, params url.Values) (c claim, refusal *popError) {
 	return claim{
 		keyID: params.Get("AccessKeyId"), securityToken: params.Get("SecurityToken"), nonce: params.Get("SignatureNonce"), at: at,
 		signature: params.Get("Signature"), toSign: stringToSign(r.Method, params), suffix: "&",
+		action: params.Get("Action"),
 	}, nil
 }
 
@@ -259,7 +288,7 @@ func claimROA(r *http.Request, params url.Values) (c claim, refusal *popError) {
 	}
 	return claim{
 		keyID: keyID, securityToken: r.Header.Get("X-Acs-Security-Token"), nonce: r.Header.Get("X-Acs-Signature-Nonce"), at: at,
-		signature: signature, toSign: b.String(),
+		signature: signature, toSign: b.String(), action: "CreateToken",
 	}, nil
 }
 
@@ -310,15 +339,26 @@ func percentEncode(s string) string {
 	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
 }
 
-// caller is what accounts remembers of an access key that called CreateToken.
+// caller is what accounts remembers of an access key that called an action.
 type caller struct {
 	second int64 // Unix time
-	count  int   // of tokens in that second
+	count  int   // of calls in that second
 }
 
-// admit refuses a nonce that was used, if there is one, and more tokens than
-// perSecond.
-func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
+// perSecondOf is how often an access key may call action in a second.
+func (a *accounts) perSecondOf(action string) int {
+	switch action {
+	case "SubmitTask":
+		return submitsPerSecond
+	case "GetTaskResult":
+		return resultsPerSecond
+	}
+	return a.perSecond
+}
+
+// admit refuses a nonce that was used, if there is one, and more calls than there may
+// be in a second.
+func (a *accounts) admit(keyID, action, nonce string, now time.Time) *popError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if nonce != "" {
@@ -334,14 +374,15 @@ func (a *accounts) admit(keyID, nonce string, now time.Time) *popError {
 		a.nonceOrder = append(a.nonceOrder, hash)
 	}
 
-	c := a.callers[keyID]
+	who := keyID + "\x00" + action
+	c := a.callers[who]
 	if c.second != now.Unix() {
 		c = caller{second: now.Unix()}
 	}
-	if c.count >= a.perSecond {
+	if c.count >= a.perSecondOf(action) {
 		return errThrottled
 	}
 	c.count++
-	a.callers[keyID] = c
+	a.callers[who] = c
 	return nil
 }

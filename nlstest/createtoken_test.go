@@ -65,7 +65,7 @@ func newParams() url.Values {
 func call(t *testing.T, a *accounts, r *http.Request) (int, map[string]any) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	a.handler().ServeHTTP(w, r)
+	a.handler(nil).ServeHTTP(w, r)
 	var answer map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatalf("%v in %s", err, w.Body)
@@ -401,7 +401,7 @@ func TestNoncesAreBounded(t *testing.T) {
 	a := newAccounts(Options{})
 	a.perSecond = 4 * maxNonces
 	for i := range 3 * maxNonces {
-		if err := a.admit("k", fmt.Sprint(i), time.Time{}); err != nil {
+		if err := a.admit("k", "CreateToken", fmt.Sprint(i), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -439,7 +439,7 @@ func TestSDKGetsATokenOverTLS(t *testing.T) {
 	const stsID = "STS.example*id"
 	a := newAccounts(Options{AccessKeys: map[string]string{"plain": "sek/ret+ ~", stsID: "other"}})
 	a.perSecond = 10
-	s := httptest.NewTLSServer(a.handler())
+	s := httptest.NewTLSServer(a.handler(nil))
 	defer s.Close()
 	opts := &nls.TokenOptions{Endpoint: s.Listener.Addr().String(), Transport: s.Client().Transport}
 	sts := nls.AccessKey{ID: stsID, Secret: "other", SecurityToken: securityToken(stsID)}

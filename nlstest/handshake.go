@@ -42,6 +42,10 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.running.Done()
 
+	if r.URL.Path == flashPath && r.Method == http.MethodPost {
+		s.serveFlash(w, r)
+		return
+	}
 	if r.URL.Path != gatewayPath || !websocket.IsWebSocketUpgrade(r) {
 		refuse(w, http.StatusBadRequest, "application/json", notFound)
 		return

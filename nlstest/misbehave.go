@@ -389,7 +389,14 @@ func (c *conn) sleep(d time.Duration) {
 func (f *Fault) handshake(w http.ResponseWriter, r *http.Request, l *link) http.ResponseWriter {
 	switch f.Do {
 	case Refuse:
-		refuse(w, orDefault(f.Code, http.StatusForbidden), "text/plain", f.Text)
+		code, contentType := orDefault(f.Code, http.StatusForbidden), "text/plain"
+		switch {
+		case code/100 == 3:
+			w.Header().Set("Location", orDefault(f.Text, "/"))
+		case strings.HasPrefix(f.Text, "<"):
+			contentType = "text/html"
+		}
+		refuse(w, code, contentType, f.Text)
 		return nil
 	case Delay:
 		if !l.sleep(orDefault(f.Delay, time.Second)) {

@@ -2,8 +2,8 @@
 // cloud account, in the manner of net/http/httptest.
 //
 // A [Server] speaks the server side of the NLS protocol: the websocket gateway
-// at Server.URL with the five speech namespaces, and the CreateToken API at
-// Server.TokenURL. It checks what the real service checks (token, envelope,
+// at Server.URL with the five speech namespaces and FlashRecognizer beside it, and
+// the CreateToken and file transcription APIs at Server.TokenURL. It checks what the real service checks (token, envelope,
 // ids, state, payload, quota, timers) and answers with the same events and
 // status codes, so that code which works against it works against the service.
 // The official SDKs of other languages work against it too.
@@ -63,6 +63,9 @@
 // <emotion> with 423 where the service may call the SSML illegal. A
 // max_sentence_silence outside 200 to 6000 fails with 40010003. An event that would
 // not fit into the 64 KiB that clients can read comes without its words.
+// Recorded files are WAV of 16 bits or raw PCM; others fail as what cannot be
+// decoded. A task of the file service is done as soon as it can be, and knows no
+// emotions and no speakers.
 package nlstest
 
 import (
@@ -168,10 +171,18 @@ type Options struct {
 
 	// Namespaces are more products, by name, in answer to CommonProto.
 	Namespaces map[string]Namespace
+	// Files is the web as the file services see it: what a client names in
+	// audio_address and file_link is got from it, whatever its host, and never from
+	// the network; callbacks are posted to it, but for those to a loopback address,
+	// which go over the network. A handler must end when the request's context does.
+	// Nil answers 404.
+	Files http.Handler
 
 	// Fault decides how a connection misbehaves, nil for not at all. It is
 	// called once for each connection, from its goroutine. Other programs name a
-	// fault in the URL instead, see ParseFault.
+	// fault in the URL instead, see ParseFault. It is called for FlashRecognizer,
+	// whose URL.Path has the name, and for the actions of the file service, whose
+	// Form has it as Action, too.
 	Fault func(*http.Request) *Fault
 
 	// TaskFault decides how a task misbehaves, nil for not at all. It is called for
@@ -196,6 +207,7 @@ type Server struct {
 	accounts  *accounts
 	products  map[string]*product // by namespace
 	authority *authority
+	files     *fileTasks
 	pipes     map[string]*pipeListener // by address, in Pipe mode
 	gateway   *http.Server
 	token     *http.Server // of all listeners of the token API
@@ -271,6 +283,7 @@ func newServer(opts Options) (*Server, error) {
 		accounts:  newAccounts(opts),
 		products:  all,
 		authority: authority,
+		files:     newFileTasks(),
 		conns:     map[*link]struct{}{},
 		tasks:     map[string]*conn{},
 		quota:     newQuota(opts),
@@ -295,7 +308,9 @@ func newServer(opts Options) (*Server, error) {
 	}
 	s.gateway = newHTTPServer(http.HandlerFunc(s.serveGateway))
 	s.gateway.ConnContext = withLink
-	s.token = newHTTPServer(s.accounts.handler())
+	token = &linkListener{token, s}
+	s.token = newHTTPServer(s.accounts.handler(s.serveFiles))
+	s.token.ConnContext = withLink
 	s.running.Go(func() { s.gateway.Serve(gateway) })
 	s.running.Go(func() { s.token.Serve(tls.NewListener(token, authority.server())) })
 	if plain != nil {
@@ -389,6 +404,7 @@ func (s *Server) Config() nls.Config {
 		cfg.TLSConfig = s.authority.client()
 	}
 	endpoint := strings.Trim(strings.TrimPrefix(s.TokenURL, "https:"), "/")
+	cfg.FileEndpoint = endpoint
 	cfg.TokenOptions = &nls.TokenOptions{Endpoint: endpoint, Transport: transport}
 	return cfg
 }

@@ -341,32 +341,32 @@ func hanRun(run string, after rune, sure bool) (string, bool) {
 	case !ok:
 		return "", false
 	case value >= 1e8 && value%1e8 == 0:
-		return strconv.Itoa(value/1e8) + "亿", true
+		return strconv.FormatInt(value/1e8, 10) + "亿", true
 	case value >= 1e4 && value%1e4 == 0 && value < 1e8:
-		return strconv.Itoa(value/1e4) + "万", true
+		return strconv.FormatInt(value/1e4, 10) + "万", true
 	}
-	return strconv.Itoa(value), true
+	return strconv.FormatInt(value, 10), true
 }
 
 // hanParse reads a number with units, such as 一千零五.
-func hanParse(run string) (value int, ok bool) {
-	section, digit := 0, -1 // below 万; the digit that waits for its unit
-	last := math.MaxInt     // unit
+func hanParse(run string) (value int64, ok bool) {
+	var section, digit int64 = 0, -1 // below 万; the digit that waits for its unit
+	var last int64 = math.MaxInt64   // unit
 	for _, r := range run {
-		unit := map[rune]int{'十': 10, '百': 100, '千': 1000, '万': 1e4, '亿': 1e8}[r]
+		unit := map[rune]int64{'十': 10, '百': 100, '千': 1000, '万': 1e4, '亿': 1e8}[r]
 		switch {
 		case unit == 0:
 			if digit > 0 {
 				return 0, false // two digits side by side
 			}
-			digit = hanDigit(r)
+			digit = int64(hanDigit(r))
 		case unit >= 1e4:
 			section += max(digit, 0)
 			if section == 0 || value != 0 && value < unit {
 				return 0, false
 			}
 			value += section * unit
-			section, digit, last = 0, -1, math.MaxInt
+			section, digit, last = 0, -1, math.MaxInt64
 		default:
 			if digit < 0 && section == 0 {
 				digit = 1 // 十五
@@ -394,7 +394,7 @@ func digitsForEnglish(text string) (edits []edit) {
 			i++
 			continue
 		}
-		number := strconv.Itoa(value)
+		number := strconv.FormatInt(value, 10)
 		end := i + n
 		if end+1 < len(words) && words[end].text == "point" {
 			if digits := englishDigits(words[end+1:]); digits != "" {
@@ -459,17 +459,17 @@ func englishSmall(word string) int {
 }
 
 // englishParse reads a number at the start of words, and how many of them it is.
-func englishParse(words []edit) (value, n int, ok bool) {
-	section := -1       // below a thousand; -1 is none
-	room := 1000        // what may still be added to section must be below
-	last := math.MaxInt // unit
+func englishParse(words []edit) (value int64, n int, ok bool) {
+	section := int64(-1)         // below a thousand; -1 is none
+	room := int64(1000)          // what may still be added to section must be below
+	last := int64(math.MaxInt64) // unit
 	for ; n < len(words) && value < 1e12; n++ {
 		word := words[n].text
-		add, unit := englishSmall(word), 0
+		add, unit := int64(englishSmall(word)), int64(0)
 		if add < 0 {
 			for i, t := range tens {
 				if t == word {
-					add = 20 + 10*i
+					add = 20 + 10*int64(i)
 				}
 			}
 		}

@@ -14,7 +14,7 @@ func bought(product string, trial bool) int {
 	switch {
 	case product == "SpeechLongSynthesizer" && !trial:
 		return 100
-	case product == "FlowingSpeechSynthesizer" && !trial:
+	case product == "FlowingSpeechSynthesizer" && !trial, product == flashRecognizer && !trial:
 		return 10
 	case product == "SpeechLongSynthesizer", product == "FlowingSpeechSynthesizer":
 		return 0

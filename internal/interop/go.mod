@@ -2,10 +2,12 @@ module github.com/nlsgo/nls/internal/interop
 
 go 1.26
 
-require github.com/nlsgo/nls v0.0.0
+require (
+	github.com/aliyun/alibaba-cloud-sdk-go v1.63.107
+	github.com/nlsgo/nls v0.0.0
+)
 
 require (
-	github.com/aliyun/alibaba-cloud-sdk-go v1.63.107 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/jmespath/go-jmespath v0.4.0 // indirect

@@ -1,4 +1,5 @@
-// Package pop calls CreateToken, the token API of protocol §9.
+// Package pop calls the POP actions that NLS has: CreateToken, the token API of
+// protocol §9, and those of file transcription, §10.5.
 //
 // It takes the request and its signature from alibaba-cloud-sdk-go and sends
 // it with net/http. The HTTP client of that module would print signed URLs
@@ -25,13 +26,18 @@ import (
 	"github.com/nlsgo/nls/internal/redact"
 )
 
-// maxAnswer bounds the answer that is read; a real one has about 300 bytes.
-const maxAnswer = 64 << 10
+// maxAnswer bounds the answer of CreateToken that is read; a real one has about 300
+// bytes. maxResult bounds all others: twelve hours of speech with the times of its
+// words have about 20 MiB.
+const (
+	maxAnswer = 64 << 10
+	maxResult = 64 << 20
+)
 
 // maxTime is the last second of the year 9999. A later expiry is nonsense.
 const maxTime = 253402300799
 
-// Request is one call of CreateToken.
+// Request is one call of an action.
 type Request struct {
 	AccessKeyID     string
 	AccessKeySecret string
@@ -41,6 +47,11 @@ type Request struct {
 	Version   string // of the API
 	RegionID  string
 	Transport http.RoundTripper
+
+	// Of Call alone.
+	Action string
+	Method string            // "POST", the default, or "GET"
+	Params map[string]string // of the action
 }
 
 // Result is a token.
@@ -71,35 +82,72 @@ func (e *Error) Unwrap() error { return e.Err }
 // CreateToken creates a token. Every error is an *Error. Only ctx bounds the
 // time it takes.
 func CreateToken(ctx context.Context, r Request) (Result, error) {
+	r.Action = "CreateToken"
+	status, body, secrets, err := r.send(ctx, maxAnswer)
+	if err != nil {
+		return Result{}, err
+	}
+	return parse(status, body, secrets)
+}
+
+// Answer is what the service says to Call.
+type Answer struct {
+	Body    []byte // a JSON object, as it came
+	secrets func() []string
+}
+
+// Redact hides in s, a part of the answer, the key and the signature.
+func (a *Answer) Redact(s string) string { return redact.Text(s, a.secrets()...) }
+
+// Call calls r.Action. An answer of another HTTP status than 2xx, or with a Code, is an
+// error. Every error is an *Error. Only ctx bounds the time it takes.
+func Call(ctx context.Context, r Request) (*Answer, error) {
+	status, body, secrets, err := r.send(ctx, maxResult)
+	if err != nil {
+		return nil, err
+	}
+	if err := refusal(status, body, secrets); err != nil {
+		return nil, err
+	}
+	return &Answer{body, func() []string { return secrets }}, nil
+}
+
+// send sends r and returns the answer, of limit bytes and one more at most, and what
+// must not be shown of it.
+func (r Request) send(ctx context.Context, limit int64) (status int, body []byte, secrets []string, err error) {
 	req, signature, err := r.sign(ctx)
 	if err != nil {
-		return Result{}, &Error{Err: err}
+		return 0, nil, nil, &Error{Err: err}
 	}
-	secrets := []string{r.AccessKeySecret, r.SecurityToken, r.AccessKeyID, signature}
+	secrets = []string{r.AccessKeySecret, r.SecurityToken, r.AccessKeyID, signature}
 	// A RoundTripper follows no redirect and wraps no URL around its errors.
 	resp, err := r.Transport.RoundTrip(req)
 	if err != nil {
-		return Result{}, &Error{Err: redact.Error(err, secrets...)}
+		return 0, nil, nil, &Error{Err: redact.Error(err, secrets...)}
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err == nil {
 		err = ctx.Err() // a server that sees us leave may end its answer in good order
 	}
 	if err != nil {
-		return Result{}, &Error{Err: redact.Error(err, secrets...)}
+		return 0, nil, nil, &Error{Err: redact.Error(err, secrets...)}
 	}
-	return parse(resp.StatusCode, body, secrets)
+	return resp.StatusCode, body, secrets, nil
 }
 
 // sign builds the request. What it signs goes into the body, where no log of
 // URLs, of a proxy or of the caller's Transport, sees it; the service takes
-// both (protocol §9.2).
+// both (protocol §9.2). A GET has no body.
 func (r Request) sign(ctx context.Context) (req *http.Request, signature string, err error) {
 	rpc := new(requests.RpcRequest)
-	rpc.InitWithApiInfo("nls-cloud-meta", r.Version, "CreateToken", "", "")
+	rpc.InitWithApiInfo("nls-cloud-meta", r.Version, r.Action, "", "")
 	rpc.Scheme = requests.HTTPS
 	rpc.Domain = r.Host
+	rpc.Method = cmp.Or(r.Method, http.MethodPost)
+	for k, v := range r.Params {
+		rpc.QueryParams[k] = v
+	}
 
 	var provider credentials.CredentialsProvider = credentials.NewStaticAKCredentialsProvider(r.AccessKeyID, r.AccessKeySecret)
 	if r.SecurityToken != "" {
@@ -113,7 +161,13 @@ func (r Request) sign(ctx context.Context) (req *http.Request, signature string,
 		form.Set(k, v)
 	}
 	endpoint := url.URL{Scheme: strings.ToLower(rpc.Scheme), Host: rpc.Domain, Path: "/"}
-	req, err = http.NewRequestWithContext(ctx, rpc.Method, endpoint.String(), strings.NewReader(form.Encode()))
+	var body io.Reader
+	if rpc.Method == http.MethodGet {
+		endpoint.RawQuery = form.Encode()
+	} else {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err = http.NewRequestWithContext(ctx, rpc.Method, endpoint.String(), body)
 	if err != nil {
 		return nil, "", err
 	}
@@ -123,7 +177,29 @@ func (r Request) sign(ctx context.Context) (req *http.Request, signature string,
 	return req, form.Get("Signature"), nil
 }
 
-// answer is what the service says: Token, or ErrCode and ErrMsg, or Code and
+// refusal is the error of an answer that is too long, is no JSON object, or that the
+// POP layer has written (protocol §9.3).
+func refusal(status int, body []byte, secrets []string) error {
+	fail := func(message string) error { return &Error{Message: message, HTTPStatus: status} }
+	if len(body) > maxResult {
+		return fail(fmt.Sprintf("the answer is longer than %d bytes", maxResult))
+	}
+	var a answer
+	if json.Unmarshal(body, &a) != nil { // whose text can show a piece of the answer
+		return fail("the answer is not the JSON of the service")
+	}
+	if status/100 == 2 && a.Code == "" {
+		return nil
+	}
+	said := func(s scalar) string { return redact.Text(string(s), secrets...) }
+	e := &Error{Code: said(a.Code), Message: said(a.Message), RequestID: said(a.RequestID), HTTPStatus: status}
+	if e.Code == "" && e.Message == "" {
+		e.Message = "the answer has no code"
+	}
+	return e
+}
+
+// answer is what CreateToken says: Token, or ErrCode and ErrMsg, or Code and
 // Message (protocol §9.3).
 type answer struct {
 	Token struct {

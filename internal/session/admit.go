@@ -67,5 +67,5 @@ func (o *opening) leave() {
 // conclude is the end of t for everybody who waits for it.
 func conclude(t *Task) {
 	t.outcome.finish()
-	t.cfg.Roster.leave(t)
+	t.cfg.Roster.Leave(t)
 }

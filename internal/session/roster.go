@@ -17,14 +17,17 @@ func NewRoster() Roster {
 	return func() *roster { return r }
 }
 
+// Member is a task, or another call that Drain waits for. It is a pointer.
+type Member interface{ Shutdown() }
+
 type roster struct {
 	mu      sync.Mutex // never held over I/O or user code
-	tasks   map[*Task]struct{}
+	tasks   map[Member]struct{}
 	drained chan struct{} // nil before Drain; then closed when no task is left
 }
 
-// enter adds t. It reports false if no task may start any more.
-func (f Roster) enter(t *Task) bool {
+// Enter adds t. It reports false if no task may start any more.
+func (f Roster) Enter(t Member) bool {
 	if f == nil {
 		return true
 	}
@@ -35,14 +38,14 @@ func (f Roster) enter(t *Task) bool {
 		return false
 	}
 	if r.tasks == nil {
-		r.tasks = map[*Task]struct{}{}
+		r.tasks = map[Member]struct{}{}
 	}
 	r.tasks[t] = struct{}{}
 	return true
 }
 
-// leave removes t, which has ended, if it is there.
-func (f Roster) leave(t *Task) {
+// Leave removes t, which has ended, if it is there.
+func (f Roster) Leave(t Member) {
 	if f == nil {
 		return
 	}
@@ -81,7 +84,7 @@ func (f Roster) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	left := make([]*Task, 0, len(r.tasks))
+	left := make([]Member, 0, len(r.tasks))
 	for t := range r.tasks {
 		left = append(left, t)
 	}

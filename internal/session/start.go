@@ -58,7 +58,7 @@ func (o *opening) run(ctx context.Context, a *attempt) error {
 		o.watch.hooks = begin(ctx, Beginning{o.p.Namespace, a.id, o.p.BytesPerSecond})
 	}
 	err := ErrDrained
-	if o.cfg.Roster.enter(o.Task) {
+	if o.cfg.Roster.Enter(o.Task) {
 		err = o.admit(ctx)
 	}
 	if err == nil {

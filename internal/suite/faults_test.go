@@ -282,23 +282,7 @@ once there has been one.
 | --- | --- | --- | --- | --- | --- | --- |
 `)
 	line := func(do, at string, o outcome) {
-		after := "at once"
-		switch {
-		case o.after == callersPatience:
-			after = "that time"
-		case o.within != 0:
-			after = "at most " + o.within.String()
-		case o.after != 0:
-			after = o.after.String()
-		}
-		retryable := "no"
-		switch {
-		case o.completes:
-			retryable = ""
-		case o.retryable:
-			retryable = "yes"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", do, at, o.says, after, o.error(), retryable, o.callbacks())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", do, at, o.says, o.when(), o.error(), o.retry(), o.callbacks())
 	}
 	for _, row := range faults {
 		at := strings.Join(strings.Fields(row.at), ", ")
@@ -327,23 +311,47 @@ once there has been one.
 	for _, i := range inapplicable {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", any(i.do, "any"), any(i.at, "any"), any(i.products, "any"), i.why)
 	}
+	b.WriteString(fileFaultTable())
 	return b.String()
+}
+
+// when is when the caller has the outcome.
+func (o outcome) when() string {
+	switch {
+	case o.after == callersPatience:
+		return "that time"
+	case o.within != 0:
+		return "at most " + o.within.String()
+	case o.after != 0:
+		return o.after.String()
+	}
+	return "at once"
+}
+
+// retry says whether o is Retryable, if it is an error.
+func (o outcome) retry() string {
+	switch {
+	case o.completes:
+		return ""
+	case o.retryable:
+		return "yes"
+	}
+	return "no"
 }
 
 // error is the error of o as a program tests for it.
 func (o outcome) error() string {
-	text := strings.NewReplacer("*TaskError ", "`*TaskError` Status ", "*CloseError ", "`*CloseError` Code ",
+	text := strings.NewReplacer("*TaskError HTTPStatus ", "`*TaskError` HTTPStatus ", "*APIError HTTPStatus ", "`*APIError` HTTPStatus ",
+		"*APIError", "`*APIError`", "*TaskError ", "`*TaskError` Status ", "*CloseError ", "`*CloseError` Code ",
 		"*HandshakeError ", "`*HandshakeError` HTTPStatus ").Replace(o.err)
 	switch {
-	case o.is == context.DeadlineExceeded:
-		text = "`context.DeadlineExceeded`"
 	case o.is != nil:
 		name := sentinelNames[o.is]
 		if text != "" {
 			text += ", "
 		}
 		text += "`" + name + "`"
-	case text == "" && o.unopened:
+	case text == "" && !o.completes:
 		text = "of package net"
 	}
 	return text
@@ -352,6 +360,7 @@ func (o outcome) error() string {
 var sentinelNames = map[error]string{
 	nls.ErrAccessDenied: "ErrAccessDenied", nls.ErrCompleted: "ErrCompleted", nls.ErrStartTimeout: "ErrStartTimeout",
 	nls.ErrStopTimeout: "ErrStopTimeout", nls.ErrCompleteTimeout: "ErrCompleteTimeout", nls.ErrPingTimeout: "ErrPingTimeout",
+	nls.ErrWriteTimeout: "ErrWriteTimeout", nls.ErrFileRunning: "ErrFileRunning", context.DeadlineExceeded: "context.DeadlineExceeded",
 }
 
 // cell is one square of the matrix.
@@ -673,21 +682,7 @@ func (s *subject) mustSee(t *testing.T, err error, want outcome) outcome {
 	if want.or != nil && describe(err) != want.err {
 		want = *want.or
 	}
-	switch got := describe(err); {
-	case want.completes && err != nil, !want.completes && err == nil, got != want.err:
-		t.Fatalf("the caller got %v, a %q; want %q", err, got, want.err)
-	}
-	for _, sentinel := range sentinels {
-		if is := errors.Is(err, sentinel); is != (sentinel == want.is || sentinel == context.DeadlineExceeded && errors.Is(want.is, sentinel)) {
-			t.Errorf("errors.Is(%v, %v) = %v", err, sentinel, is)
-		}
-	}
-	if got := nls.StatusCode(err); want.status == 0 && got != -1 || want.status != 0 && got != want.status {
-		t.Errorf("StatusCode = %d", got)
-	}
-	if got := nls.Retryable(err); got != want.retryable {
-		t.Errorf("Retryable(%v) = %v", err, got)
-	}
+	mustSeeOf(t, err, want)
 
 	// What everybody else is told.
 	switch cause := s.Err(); {
@@ -737,6 +732,26 @@ func (s *subject) mustSee(t *testing.T, err error, want outcome) outcome {
 	return want
 }
 
+// mustSeeOf checks what the caller sees of an error.
+func mustSeeOf(t *testing.T, err error, want outcome) {
+	t.Helper()
+	switch got := describe(err); {
+	case want.completes && err != nil, !want.completes && err == nil, got != want.err:
+		t.Fatalf("the caller got %v, a %q; want %q", err, got, want.err)
+	}
+	for _, sentinel := range sentinels {
+		if is := errors.Is(err, sentinel); is != (sentinel == want.is || sentinel == context.DeadlineExceeded && errors.Is(want.is, sentinel)) {
+			t.Errorf("errors.Is(%v, %v) = %v", err, sentinel, is)
+		}
+	}
+	if got := nls.StatusCode(err); want.status == 0 && got != -1 || want.status != 0 && got != want.status {
+		t.Errorf("StatusCode = %d", got)
+	}
+	if got := nls.Retryable(err); got != want.retryable {
+		t.Errorf("Retryable(%v) = %v", err, got)
+	}
+}
+
 // use is run with everything that a session can do. Sending to a task that the
 // service has completed is not an error here, as it is none for Pump.
 func (s *subject) use(ctx context.Context, pause time.Duration) error {
@@ -772,8 +787,15 @@ func (o outcome) callbacks() string {
 
 // describe is the error type in err's chain, with its code.
 func describe(err error) string {
-	if e, ok := errors.AsType[*nls.TaskError](err); ok {
+	if e, ok := errors.AsType[*nls.TaskError](err); ok && e.Status == 0 && e.HTTPStatus != 0 {
+		return fmt.Sprint("*TaskError HTTPStatus ", e.HTTPStatus)
+	} else if ok {
 		return fmt.Sprint("*TaskError ", e.Status)
+	}
+	if e, ok := errors.AsType[*nls.APIError](err); ok && e.HTTPStatus != 0 {
+		return fmt.Sprint("*APIError HTTPStatus ", e.HTTPStatus)
+	} else if ok {
+		return "*APIError"
 	}
 	if e, ok := errors.AsType[*nls.CloseError](err); ok {
 		return fmt.Sprint("*CloseError ", e.Code)
@@ -789,7 +811,7 @@ func describe(err error) string {
 
 var sentinels = []error{
 	nls.ErrInvalidParameter, nls.ErrAccessDenied, nls.ErrAlreadyStarted, nls.ErrNotStarted, nls.ErrStopping, nls.ErrCompleted,
-	nls.ErrShutdown, nls.ErrStartTimeout, nls.ErrStopTimeout, nls.ErrCompleteTimeout, nls.ErrPingTimeout, nls.ErrWriteTimeout,
+	nls.ErrFileRunning, nls.ErrShutdown, nls.ErrStartTimeout, nls.ErrStopTimeout, nls.ErrCompleteTimeout, nls.ErrPingTimeout, nls.ErrWriteTimeout,
 	context.Canceled, context.DeadlineExceeded,
 }
 

@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		opts.Fault = func(*http.Request) *nlstest.Fault { return f }
 		return err
 	})
+	files := flags.String("files", "", "`directory` with the files that clients name by URL, of any host")
 	verbose := flags.Bool("v", false, "write every message to standard error")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // flags has said why
@@ -76,6 +77,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		opts.Engine = nlstest.Script(sentences...)
 	default:
 		return fmt.Errorf("-engine %q: want loopback or script", *engine)
+	}
+	if *files != "" {
+		opts.Files = http.FileServer(http.Dir(*files))
 	}
 	if *verbose {
 		opts.OnFrame = printTo(stderr)

@@ -25,6 +25,7 @@ import (
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
+	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -240,5 +241,29 @@ func TestScriptIsReadLineByLine(t *testing.T) {
 	lines, err := readLines(name)
 	if err != nil || strings.Join(lines, "|") != "你好。|Hello." {
 		t.Errorf("got %q, %v", lines, err)
+	}
+}
+
+func TestFilesAreServedFromADirectory(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, []string{"-files", "../../../testdata"}, in, io.Discard) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	i := readInfo(t, out)
+	client, err := nls.NewClient(nls.Config{URL: i.URL, AppKey: i.AppKey, Token: i.Token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for link, want := range map[string]int{"https://files.example/hello.wav": -1, "https://files.example/missing.wav": nls.StatusDownloadFailed} {
+		result, err := client.RecognizeFile(t.Context(), nil, nls.FileParams{URL: link})
+		if nls.StatusCode(err) != want || err == nil && result.Text() != "你好" {
+			t.Errorf("%s: %v, %v", link, result, err)
+		}
 	}
 }
