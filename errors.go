@@ -423,7 +423,7 @@ func callersEnd(err error) bool {
 		return false
 	}
 	switch e := err.(type) {
-	case *TokenError: // lookups have a bound
+	case *TokenError, *APIError: // lookups and calls have a bound
 		return false
 	case interface{ Unwrap() error }:
 		return callersEnd(e.Unwrap())

@@ -393,7 +393,7 @@ func ExampleClient_RecognizeFile() {
 		fmt.Println(s.Begin.Round(time.Second/10), s.Text, len(s.Words), "words")
 	}
 	// Output:
-	// 0s 你好 2 words
+	// 0s 你好 1 words
 }
 
 // SubmitFile takes longer ones, by their URL. Here a local gateway stands in for the

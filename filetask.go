@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/pop"
+	"github.com/nlsgo/nls/internal/session"
 )
 
 // FileTaskParams are the parameters of SubmitFile (SubmitTask, protocol §10.5).
@@ -182,7 +183,7 @@ func (c *Client) WaitFile(ctx context.Context, t FileTask) (*FileResult, error) 
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, &sessionError{trim(t.ID), fmt.Errorf("nls: wait for a file: %w", ctx.Err())}
+			return nil, &sessionError{trim(t.ID), session.ContextEnd(ctx, nil)}
 		}
 		pause += pause / 4
 	}
@@ -252,7 +253,12 @@ func (s *fileService) service(lite bool) (tokenService, error) {
 
 // callFiles calls an action of the file service. The error is a *ParamError or an
 // *APIError.
-func (c *client) callFiles(ctx context.Context, action string, lite bool, params map[string]string) (*pop.Answer, error) {
+func (c *client) callFiles(ctx context.Context, action string, lite bool, params map[string]string) (_ *pop.Answer, err error) {
+	defer func(caller context.Context) {
+		if e, ok := errors.AsType[*APIError](err); ok && e.HTTPStatus == 0 && caller.Err() != nil {
+			e.Err = session.ContextEnd(caller, nil)
+		}
+	}(ctx)
 	s := c.files()
 	if s.keys == nil {
 		return nil, &ParamError{"AccessKeyID", nil, "the file service takes no token: set Credentials, or AccessKeyID and AccessKeySecret"}

@@ -306,11 +306,10 @@ func fileContextError(ctx context.Context) error {
 	switch err := context.Cause(ctx); {
 	case errors.Is(err, ErrShutdown), errors.Is(err, ErrStartTimeout), errors.Is(err, ErrWriteTimeout):
 		return err
-	case errors.Is(err, context.DeadlineExceeded): // as ErrCompleteTimeout is
+	case err == ErrCompleteTimeout: // the bound of a file
 		return fileTimeout{}
-	default:
-		return fmt.Errorf("nls: recognize file: %w", err)
 	}
+	return session.ContextEnd(ctx, fileTimeout{})
 }
 
 // fileTimeout is ErrCompleteTimeout, whose text is about synthesis, for a file.

@@ -463,10 +463,11 @@ func (c *conn) handleBinary(data []byte) {
 			c.fail(&failure{nls.StatusMessageInvalid, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is '" + name + "'"})
 			return
 		}
+		c.lastPCM = c.lastData
 		if len(data) > maxAudio {
 			return
 		}
-		c.lastPCM, c.gotPCM = c.lastData, true
+		c.gotPCM = true
 		if !c.at(DuringAudio) {
 			return
 		}

@@ -98,7 +98,7 @@ func TestAFileIsTranscribed(t *testing.T) {
 				t.Errorf("TaskID %q, %d bytes of Raw", result.TaskID, len(result.Raw))
 			}
 			first := result.Sentences[0]
-			if len(first.Words) < 2 || first.Words[0].Text != "你" || first.Words[1].Start <= first.Words[0].Start {
+			if len(first.Words) < 2 || first.Words[0].Text != "你好" || first.Words[1].Start <= first.Words[0].Start {
 				t.Errorf("words %v", first.Words)
 			}
 			if first.End <= first.Begin || first.End > result.Duration {
