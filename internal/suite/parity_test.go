@@ -99,9 +99,11 @@ func TestParityTableNamesOnlyWhatExists(t *testing.T) {
 func classOf(item string) string { class, _, _ := strings.Cut(item, "."); return class }
 
 // goNames are the names in package nls: F, T, T.Method and T.Field.
-func goNames(t *testing.T) map[string]bool {
+func goNames(t *testing.T) map[string]bool { return namesOf(parseGo(t, false, root+"*.go")) }
+
+func namesOf(files []*ast.File) map[string]bool {
 	names := map[string]bool{}
-	for _, file := range parseGo(t, false, root+"*.go") {
+	for _, file := range files {
 		for _, decl := range file.Decls {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:

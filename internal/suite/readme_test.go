@@ -80,13 +80,12 @@ func TestREADMEIsUpToDate(t *testing.T) {
 	}
 }
 
-// exampleCode is the code of the functions in example_test.go, here and of modules of
-// which the READMEs show something: the body of an Example without its output, and all
-// of any other function.
+// exampleCode is the code of the functions in the files of which documents show
+// something: the body of an Example without its output, and all of any other function.
 func exampleCode(t *testing.T) map[string]string {
 	t.Helper()
 	code := map[string]string{}
-	for _, name := range []string{"example_test.go", "contrib/otel/example_test.go"} {
+	for _, name := range []string{"example_test.go", "example_types_test.go", "nlstest/example_test.go", "contrib/otel/example_test.go"} {
 		addExampleCode(t, code, name)
 	}
 	return code
@@ -242,7 +241,8 @@ func TestREADMEIsTheSameInBothLanguages(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(prose, -1) {
 			if !strings.HasPrefix(m[1], "README") {
-				s.links = append(s.links, m[1])
+				link, _, _ := strings.Cut(m[1], "#") // headings are translated
+				s.links = append(s.links, docTwin.ReplaceAllString(link, ".md"))
 			}
 		}
 		return s
