@@ -665,6 +665,42 @@ func TestTokenPrintsATokenThatWorks(t *testing.T) {
 	}
 }
 
+// Whatever is installed, the gateway says what it found, and serves.
+func TestGatewayWithTheRealEngineSaysWhatItIsMadeOf(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no interrupt on Windows")
+	}
+	cmd := program(t, "gateway", "--engine", "real")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var info struct{ URL, AppKey, Token string }
+	if err := json.NewDecoder(out).Decode(&info); err != nil {
+		t.Fatal(err)
+	}
+	spoken := filepath.Join(t.TempDir(), "x.wav")
+	mustRun(t, program(t, "speak", "hello", "-o", spoken, "--url", info.URL, "--appkey", info.AppKey, "--token", info.Token))
+	if stat, err := os.Stat(spoken); err != nil || stat.Size() < 4000 {
+		t.Errorf("spoke %v, %v", stat, err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	for _, part := range []string{"English recognition: ", "Mandarin recognition: not to be had", "English speech: ", "opus and opu: pion/opus"} {
+		if !strings.Contains(stderr.String(), part) {
+			t.Errorf("no %q in %s", part, stderr.String())
+		}
+	}
+}
+
 func TestGatewayServesOtherPrograms(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

@@ -28,10 +28,9 @@ import (
 
 func main() {
 	cfg := nls.ConfigFromEnv()
-	flag.StringVar(&cfg.URL, "url", cfg.URL, "`address` of the gateway (NLS_URL)")
-	flag.StringVar(&cfg.AppKey, "appkey", cfg.AppKey, "AppKey of the project (NLS_APPKEY)")
-	flag.StringVar(&cfg.Token, "token", cfg.Token, "token (NLS_TOKEN)")
-	flag.StringVar(&cfg.Region, "region", cfg.Region, "cn-shanghai, cn-beijing, cn-shenzhen or ap-southeast-1 (NLS_REGION)")
+	for name, field := range map[string]*string{"url": &cfg.URL, "region": &cfg.Region, "appkey": &cfg.AppKey, "token": &cfg.Token} {
+		flag.Func(name, "in place of $NLS_"+strings.ToUpper(name), func(s string) error { *field = s; return nil })
+	}
 	later := flag.Bool("later", false, "submit the URL, and wait for the result")
 	flag.Parse()
 	if flag.NArg() > 1 {

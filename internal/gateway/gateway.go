@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,14 +21,15 @@ import (
 )
 
 // Run serves as args say until ctx ends. The error is flag.ErrHelp where that has been
-// told already.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// told already. engines are more names for -engine, and what they do to the options.
+func Run(ctx context.Context, args []string, engines map[string]func(*nlstest.Options), stdout, stderr io.Writer) error {
 	opts := nlstest.Options{PlainToken: true}
 	flags := flag.NewFlagSet("nlsgateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&opts.Addr, "addr", "", "TCP `address` to listen on (default a free port on 127.0.0.1)")
 	flags.BoolVar(&opts.TLS, "tls", false, "serve wss with a certificate of the authority in ca_file")
-	engine := flags.String("engine", "loopback", "`name` of the engine: loopback, or script with the sentences of -script")
+	names := append([]string{"loopback", "script"}, slices.Sorted(maps.Keys(engines))...)
+	engine := flags.String("engine", "loopback", "`name` of the engine: "+strings.Join(names, ", ")+"; script has the sentences of -script")
 	script := flags.String("script", "", "`file` with one sentence a line")
 	flags.IntVar(&opts.MaxSessions, "max-sessions", 0, "sessions at a time of an account in each product, negative for no limit (default that of the service: 200, 100 of long and 10 of streaming synthesis)")
 	flags.BoolVar(&opts.Trial, "trial", false, "a trial account: 2 sessions of each product, none of long and streaming synthesis")
@@ -58,7 +61,11 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		opts.Engine = nlstest.Script(sentences...)
 	default:
-		return fmt.Errorf("-engine %q: want loopback or script", *engine)
+		use := engines[*engine]
+		if use == nil {
+			return fmt.Errorf("-engine %q: want %s", *engine, strings.Join(names, ", "))
+		}
+		use(&opts)
 	}
 	if *files != "" {
 		opts.Files = http.FileServer(http.Dir(*files))

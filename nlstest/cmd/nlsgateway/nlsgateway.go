@@ -33,5 +33,5 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	return gateway.Run(ctx, args, stdout, stderr)
+	return gateway.Run(ctx, args, nil, stdout, stderr)
 }
