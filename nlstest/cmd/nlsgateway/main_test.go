@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/gateway"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -238,7 +239,7 @@ func TestScriptIsReadLineByLine(t *testing.T) {
 	if err := os.WriteFile(name, []byte("你好。\n\n  Hello. \r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := readLines(name)
+	lines, err := gateway.ReadLines(name)
 	if err != nil || strings.Join(lines, "|") != "你好。|Hello." {
 		t.Errorf("got %q, %v", lines, err)
 	}

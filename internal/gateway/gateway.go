@@ -1,10 +1,5 @@
-// Command nlsgateway serves a local NLS gateway for programs in any language, and
-// for the official SDKs.
-//
-// It first prints one line of JSON with what a client needs: url, token_url,
-// token_url_plain (without TLS, as the official SDKs call it), ca_file, appkey, token, access_key_id and access_key_secret. It serves until
-// it gets an interrupt or SIGTERM, then removes ca_file and exits with status 0.
-package main
+// Package gateway is the program nlsgateway, which is nls gateway too.
+package gateway
 
 import (
 	"context"
@@ -16,29 +11,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/nlsgo/nls/nlstest"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "nlsgateway:", err)
-		os.Exit(1)
-	}
-}
-
-// run serves until ctx ends.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// Run serves as args say until ctx ends. The error is flag.ErrHelp where that has been
+// told already.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	opts := nlstest.Options{PlainToken: true}
 	flags := flag.NewFlagSet("nlsgateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -70,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch *engine {
 	case "loopback":
 	case "script":
-		sentences, err := readLines(*script)
+		sentences, err := ReadLines(*script)
 		if err != nil {
 			return fmt.Errorf("-script: %w", err)
 		}
@@ -134,8 +116,8 @@ func newServer(opts nlstest.Options) (s *nlstest.Server, err error) {
 	return nlstest.NewServer(opts), nil
 }
 
-// readLines returns the lines of a file that are not blank.
-func readLines(name string) (lines []string, err error) {
+// ReadLines returns the lines of a file that are not blank.
+func ReadLines(name string) (lines []string, err error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
