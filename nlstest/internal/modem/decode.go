@@ -36,6 +36,7 @@ const (
 	noiseFloor  = 8     // root mean square; less is silence
 	guard       = 0.1   // of a symbol, left out at either end
 	headerRange = 0.012 // seconds around the end of the pilot in which the header begins
+	headerStep  = 0.004 // seconds beyond a header that was found in which there may be a better place
 	toneShare   = 0.15  // of the power of a symbol in either of its tones
 	bothShare   = 0.7   // and in both
 	brokenTwins = 6     // symbols of two tones make a header, if a broken one
@@ -306,13 +307,20 @@ func (d *Decoder) readHeader(emit func(Event)) bool {
 	var packed uint64
 	var at, share float64
 	var twins uint
-	for off := -headerRange; off <= headerRange; off += 0.001 {
-		begin := float64(d.runEnd) + off*d.rate
-		b, sh, tw := d.symbols(begin, headerSymbols, headerSymbolTime*d.rate, &d.plain)
-		if _, ok := unpackHeader(b); ok && sh > share {
-			packed, at, share = b, begin, sh
+	// From the middle outwards, where it mostly is; a header that was found is in
+	// step within a part of a symbol, which is the rest of the search.
+	for off, last := 0.0, headerRange; off <= last; off += 0.001 {
+		for _, begin := range []float64{float64(d.runEnd) - off*d.rate, float64(d.runEnd) + off*d.rate} {
+			b, sh, tw := d.symbols(begin, headerSymbols, headerSymbolTime*d.rate, &d.plain)
+			if _, ok := unpackHeader(b); ok && sh > share {
+				packed, at, share = b, begin, sh
+				last = min(headerRange, off+headerStep)
+			}
+			twins |= tw // what follows a hole is out of step
+			if off == 0 {
+				break
+			}
 		}
-		twins |= tw // what follows a hole is out of step
 	}
 	p, _ := power(d.at(d.runEnd, d.runEnd+int64(length*d.rate)))
 	if share == 0 {
