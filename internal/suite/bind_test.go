@@ -127,7 +127,7 @@ func TestABoundSessionEndsWithTheErrorOfItsContext(t *testing.T) {
 	for _, c := range boundRuns {
 		for _, deadline := range []bool{false, true} {
 			t.Run(c.name+map[bool]string{false: ", cancelled", true: ", deadline"}[deadline], func(t *testing.T) {
-				inBubble(t, nlstest.Options{ReplyDelay: 200 * time.Millisecond}, func(t *testing.T, server *nlstest.Server) {
+				inBubble(t, nlstest.Options{ReplyDelay: 200 * time.Millisecond, MaxSessions: -1}, func(t *testing.T, server *nlstest.Server) {
 					cut := 0
 					for at := time.Duration(0); ; at += step {
 						ctx, cancel := context.WithCancelCause(t.Context())
@@ -143,8 +143,10 @@ func TestABoundSessionEndsWithTheErrorOfItsContext(t *testing.T) {
 						var task string
 						trace := &nls.Trace{DialStart: func(d nls.TraceDial) { task = d.TaskID }}
 						err := c.run(nls.WithTrace(ctx, trace), clientOf(t, server))
-						if err == nil && ctx.Err() == nil {
-							cancel(nil)
+						if ctx.Err() == nil {
+							if cancel(nil); err != nil {
+								t.Fatalf("after %v: %v", at, err)
+							}
 							break
 						}
 						cut++

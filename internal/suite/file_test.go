@@ -200,7 +200,7 @@ func TestAnHourComesBackExactly(t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{EnableWords: true})
+	result, err := client.RecognizeFile(t.Context(), file, nls.FileParams{EnableWords: true, EnableInverseTextNormalization: true})
 	took := time.Since(begin)
 	close(stop)
 	<-stopped
