@@ -41,7 +41,7 @@ var (
 	ErrWriteTimeout    = session.ErrWriteTimeout    // Config.WriteTimeout passed
 )
 
-// Status codes sent by the service (protocol §7). The list is not complete.
+// Status codes sent by the service (docs/protocol.md, section 7). The list is not complete.
 const (
 	StatusOK                    = 20000000
 	StatusClientError           = 40000000 // shared by several faults; read StatusText
@@ -154,7 +154,7 @@ func (e *TaskError) Is(target error) bool {
 }
 
 // HandshakeError is an answer to the websocket upgrade that is not 101. The
-// service refuses tokens this way (protocol §1.3). Its text has the body in one
+// service refuses tokens this way. Its text has the body in one
 // line, of at most 200 characters.
 type HandshakeError struct {
 	HTTPStatus int    // 0 if the answer was not HTTP

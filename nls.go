@@ -44,7 +44,7 @@ const LevelTrace = slog.LevelDebug - 4
 // Start; Extra{"format": ...} overrides it for a private gateway.
 type Format string
 
-// Audio encodings known to NLS (protocol §8.1).
+// Audio encodings known to NLS.
 const (
 	FormatPCM   Format = "pcm"   // signed 16-bit little-endian mono; the default
 	FormatWAV   Format = "wav"   // PCM in a WAV container

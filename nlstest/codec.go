@@ -10,7 +10,7 @@ import (
 type Codec struct {
 	// NewDecoder starts to make PCM, 16-bit mono at sampleRate, of what a client sends
 	// in this format: of the bytes as they come, cut anywhere. For "opu" the Server
-	// takes the packets out of their frames (protocol §8.2), and each Write is one Opus
+	// takes the packets out of their frames, and each Write is one Opus
 	// packet, of 20 ms.
 	NewDecoder func(ctx context.Context, sampleRate int) (Transcoder, error)
 
