@@ -24,7 +24,8 @@ type Engine interface {
 	// Chinese character or one English word: Text, and Begin and End from the
 	// start of the audio, BeginIndex and EndIndex in characters from the start of
 	// text, Phonemes if it knows them; where a client asks for phonemes and they are
-	// nil, the server invents some. The server adds the item for the whole sentence. Both slices are valid until emit returns.
+	// nil, the server invents some. The server adds the item for the whole sentence.
+	// Both slices are valid until emit returns.
 	Synthesize(ctx context.Context, text string, v Voice, emit func(pcm []byte, words []nls.Subtitle) error) error
 }
 
