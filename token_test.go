@@ -754,3 +754,17 @@ func TestNothingShowsASecret(t *testing.T) {
 		t.Errorf("%s does not show its expiry", text)
 	}
 }
+
+// A region without a token host could not be used with an access key.
+func TestEveryRegionHasATokenService(t *testing.T) {
+	for region := range regions {
+		if _, ok := tokenServices[region]; !ok {
+			t.Errorf("%s has a gateway and no token service", region)
+		}
+	}
+	for region := range tokenServices {
+		if _, ok := regions[region]; !ok && region != "" {
+			t.Errorf("%s has a token service and no gateway", region)
+		}
+	}
+}
