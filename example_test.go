@@ -19,8 +19,8 @@ import (
 	"github.com/nlsgo/nls/nlstest"
 )
 
-// The gateway of TestMain understands what it has spoken itself. README copies
-// code from here: see internal/suite/readme_test.go.
+// The gateway of TestMain understands what it has spoken itself. README and docs
+// copy code from here: see internal/suite/readme_test.go.
 //
 //go:generate go run ./examples/synthesizer -text 你好 -out testdata/hello.wav
 
@@ -161,12 +161,13 @@ func ExampleContinuousTranscriber() {
 
 // TranscribeContinuously is a loop over what a ContinuousTranscriber hears.
 func ExampleClient_TranscribeContinuously() {
-	file, err := os.Open("testdata/hello.wav")
+	microphone, err := os.Open("testdata/hello.wav") // or os.Stdin, with arecord before it
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer file.Close()
-	for s, err := range newClient().TranscribeContinuously(context.Background(), file, nls.TranscriptionParams{}, nls.PumpOptions{}, nls.ContinuousOptions{}) {
+	defer microphone.Close()
+	options := nls.ContinuousOptions{FillSilence: true}
+	for s, err := range newClient().TranscribeContinuously(context.Background(), microphone, nls.TranscriptionParams{}, nls.PumpOptions{}, options) {
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -30,7 +30,7 @@ import (
 )
 
 // The vendor's Python SDK 0.0.1 and this one, name by name: the rows are in
-// testdata/python-parity.tsv, README has a table made of them, and each row names
+// testdata/python-parity.tsv, docs/python.md has a table made of them, and each row names
 // the test that shows it, where it is a subtest (or a line of the test's table)
 // with the name of the row.
 

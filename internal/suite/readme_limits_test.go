@@ -44,7 +44,7 @@ func constant(t *testing.T, file, name string) int {
 	return n
 }
 
-// The numbers in the READMEs are those of constants.
+// The numbers in the READMEs and the guides are those of constants.
 func TestREADMEHasTheNumbersOfConstants(t *testing.T) {
 	short := constant(t, "splittext.go", "maxShortText")
 	piece := constant(t, "splittext.go", "maxPieceChars")
@@ -58,6 +58,10 @@ func TestREADMEHasTheNumbersOfConstants(t *testing.T) {
 		{thousands(long), thousands(long)},
 		{fmt.Sprint("more than ", idle), fmt.Sprint("不能超过 ", idle)},
 		{fmt.Sprint(speech, " seconds"), fmt.Sprint(speech, " 秒")},
+	}
+	inGuide := [][2]string{
+		{fmt.Sprint(short, " characters"), fmt.Sprint(short, " 个字符")},
+		{fmt.Sprint(speech, " seconds"), fmt.Sprint(speech, " 秒")},
 		{fmt.Sprint(nls.DefaultMaxPending>>20, " MiB"), fmt.Sprint(nls.DefaultMaxPending>>20, " MiB")},
 	}
 	for name, d := range map[string]time.Duration{
@@ -65,13 +69,15 @@ func TestREADMEHasTheNumbersOfConstants(t *testing.T) {
 		"DefaultCompleteTimeout": nls.DefaultCompleteTimeout, "DefaultPingInterval": nls.DefaultPingInterval,
 		"DefaultWriteTimeout": nls.DefaultWriteTimeout,
 	} {
-		said = append(said, [2]string{fmt.Sprintf("`%s`, %v s", name, d.Seconds()), fmt.Sprintf("`%s`，%v 秒", name, d.Seconds())})
+		inGuide = append(inGuide, [2]string{fmt.Sprintf("`%s`, %v s", name, d.Seconds()), fmt.Sprintf("`%s`，%v 秒", name, d.Seconds())})
 	}
-	for i, readme := range readmes {
-		text := regexp.MustCompile(`\s+`).ReplaceAllString(readFile(t, readme.file), " ")
-		for _, s := range said {
-			if !strings.Contains(text, s[i]) {
-				t.Errorf("%s does not say %q", readme.file, s[i])
+	for i, ending := range []string{".md", ".zh-CN.md"} {
+		for name, numbers := range map[string][][2]string{"README": said, "docs/guide": inGuide} {
+			text := regexp.MustCompile(`\s+`).ReplaceAllString(readFile(t, name+ending), " ")
+			for _, n := range numbers {
+				if !strings.Contains(text, n[i]) {
+					t.Errorf("%s%s does not say %q", name, ending, n[i])
+				}
 			}
 		}
 	}

@@ -40,10 +40,10 @@ func TestREADMEHasTheQuotas(t *testing.T) {
 			admitted[name] = quotaOf(t, name, trial)
 		}
 		for _, readme := range readmes {
-			rows := limitsTable(t, readme.file)
+			rows := limitsTable(t, readme)
 			for name, n := range admitted {
 				if said, err := strconv.Atoi(rows[name][column]); err != nil || said != n {
-					t.Errorf("%s: %s: %q sessions, trial %v; the gateway admits %d", readme.file, name, rows[name][column], trial, n)
+					t.Errorf("%s: %s: %q sessions, trial %v; the gateway admits %d", readme, name, rows[name][column], trial, n)
 				}
 			}
 		}

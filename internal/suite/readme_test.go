@@ -18,23 +18,22 @@ import (
 	"github.com/nlsgo/nls"
 )
 
-var updateREADME = flag.Bool("update-readme", false, "write code and porting table into the READMEs")
+var updateREADME = flag.Bool("update-readme", false, "write code and porting tables into the documents")
 
-// The READMEs are generated in part: a block of Go comes after the name of its
-// function, in a comment, and the porting table is between two comments.
+// Documents are generated in part: a block of Go comes after the name of its function,
+// in a comment, and the porting table is between two comments.
 var (
 	readmeCode  = regexp.MustCompile("(?s)<!-- code: (\\w+) -->\n```go\n(.*?)```\n")
 	readmeTable = regexp.MustCompile(`(?s)(<!-- porting table -->\n).*?(<!-- end -->\n)`)
 	readmeBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```\n")
 )
 
-var readmes = []struct {
-	file   string
-	head   string // of the porting table
-	remark func(parityRow) string
-}{
-	{file: "README.md", head: "| Python | Go | | |", remark: func(r parityRow) string { return r.why }},
-	{file: "README.zh-CN.md", head: "| Python | Go | | |", remark: func(r parityRow) string { return r.whyZH }},
+var readmes = []string{"README.md", "README.zh-CN.md"}
+
+// portingTables are the documents with a porting table, and what each remarks on a row.
+var portingTables = map[string]func(parityRow) string{
+	"docs/python.md":       func(r parityRow) string { return r.why },
+	"docs/python.zh-CN.md": func(r parityRow) string { return r.whyZH },
 }
 
 func readFile(t *testing.T, name string) string {
@@ -44,40 +43,6 @@ func readFile(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// To bring the READMEs up to date: go test -run README ./internal/suite -update-readme
-func TestREADMEIsUpToDate(t *testing.T) {
-	functions := exampleCode(t)
-	for _, readme := range readmes {
-		text := readFile(t, readme.file)
-		want := readmeCode.ReplaceAllStringFunc(text, func(block string) string {
-			name := readmeCode.FindStringSubmatch(block)[1]
-			code, ok := functions[name]
-			if !ok {
-				t.Errorf("%s: example_test.go has no function %s", readme.file, name)
-			}
-			return "<!-- code: " + name + " -->\n```go\n" + code + "```\n"
-		})
-		table := portingTable(parityRows(t), readme.head, readme.remark)
-		want = readmeTable.ReplaceAllStringFunc(want, func(old string) string {
-			m := readmeTable.FindStringSubmatch(old)
-			return m[1] + table + m[2]
-		})
-		if *updateREADME {
-			if err := os.WriteFile(root+readme.file, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		} else if text != want {
-			t.Errorf("%s is out of date; go test -run README ./internal/suite -update-readme", readme.file)
-		}
-		if !readmeTable.MatchString(text) {
-			t.Errorf("%s has no porting table", readme.file)
-		}
-		if blocks := strings.Count(text, "```go\n"); blocks != len(readmeCode.FindAllString(text, -1)) {
-			t.Errorf("%s has Go code that no test runs", readme.file)
-		}
-	}
 }
 
 // exampleCode is the code of the functions in the files of which documents show
@@ -116,7 +81,7 @@ func addExampleCode(t *testing.T, code map[string]string, name string) {
 }
 
 // portingTable renders rows, those of several classes that say the same as one.
-func portingTable(rows []parityRow, head string, remark func(parityRow) string) string {
+func portingTable(rows []parityRow, remark func(parityRow) string) string {
 	type line struct {
 		python string
 		row    parityRow
@@ -139,7 +104,7 @@ func portingTable(rows []parityRow, head string, remark func(parityRow) string) 
 		}
 	}
 	var b strings.Builder
-	b.WriteString(head + "\n| --- | --- | --- | --- |\n")
+	b.WriteString("| Python | Go | | |\n| --- | --- | --- | --- |\n")
 	for _, l := range lines {
 		match := "="
 		if l.row.match == "differs" {
@@ -200,63 +165,6 @@ func braces(names []string) string {
 		return strings.Join(names, "`, `")
 	}
 	return "{" + head + "}" + suffix
-}
-
-func TestREADMENamesOnlyWhatExists(t *testing.T) {
-	names := goNames(t)
-	mention := regexp.MustCompile("`([A-Z]\\w*\\.[A-Z]\\w*|(?:Err|Default|Status|Format|Level)[A-Z]\\w*)`")
-	for _, readme := range readmes {
-		found := mention.FindAllStringSubmatch(readFile(t, readme.file), -1)
-		if len(found) < 20 {
-			t.Errorf("%s: only %d names found", readme.file, len(found))
-		}
-		for _, m := range found {
-			if !names[m[1]] {
-				t.Errorf("%s: there is no %s", readme.file, m[1])
-			}
-		}
-	}
-}
-
-func TestREADMEIsTheSameInBothLanguages(t *testing.T) {
-	type shape struct {
-		blocks   []string // of code
-		headings int
-		rows     int // of tables
-		links    []string
-	}
-	shapeOf := func(name string) (s shape) {
-		text := readFile(t, name)
-		for _, m := range readmeBlock.FindAllStringSubmatch(text, -1) {
-			s.blocks = append(s.blocks, m[1]+"\n"+m[2])
-		}
-		prose := readmeBlock.ReplaceAllString(text, "")
-		for line := range strings.Lines(prose) {
-			if strings.HasPrefix(line, "#") {
-				s.headings++
-			}
-			if strings.HasPrefix(line, "|") {
-				s.rows++
-			}
-		}
-		for _, m := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(prose, -1) {
-			if !strings.HasPrefix(m[1], "README") {
-				link, _, _ := strings.Cut(m[1], "#") // headings are translated
-				s.links = append(s.links, docTwin.ReplaceAllString(link, ".md"))
-			}
-		}
-		return s
-	}
-	en, zh := shapeOf(readmes[0].file), shapeOf(readmes[1].file)
-	if !slices.Equal(en.blocks, zh.blocks) {
-		t.Errorf("the code differs")
-	}
-	if en.headings != zh.headings || en.rows != zh.rows {
-		t.Errorf("%d and %d headings, %d and %d rows of tables", en.headings, zh.headings, en.rows, zh.rows)
-	}
-	if !slices.Equal(en.links, zh.links) {
-		t.Errorf("links %v and %v", en.links, zh.links)
-	}
 }
 
 func TestTheFileOfTheExamplesIsWhatTheGatewaySays(t *testing.T) {
