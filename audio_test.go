@@ -131,9 +131,21 @@ func TestPumpEnds(t *testing.T) {
 			}
 		})
 	})
-	for _, opts := range []nls.PumpOptions{{BytesPerSecond: -1}, {ChunkSize: -1}} {
-		if _, err := nls.Pump(t.Context(), &sink{}, strings.NewReader("ab"), opts); !errors.Is(err, nls.ErrInvalidParameter) {
-			t.Errorf("%+v: %v", opts, err)
+	for param, opts := range map[string]nls.PumpOptions{"BytesPerSecond": {BytesPerSecond: -1}, "ChunkSize": {ChunkSize: -1}, "Speed": {Speed: math.NaN()}} {
+		n, err := nls.Pump(t.Context(), &sink{}, strings.NewReader("ab"), opts)
+		if e, ok := errors.AsType[*nls.ParamError](err); n != 0 || !ok || e.Param != param {
+			t.Errorf("%+v: %d, %v", opts, n, err)
+		}
+	}
+}
+
+// A sample of 16 bits is not cut in two, whatever the rate; a last byte is sent.
+func TestPumpCutsBetweenSamples(t *testing.T) {
+	for rate, chunk := range map[int]int{1: 2, 29: 2, 30: 2, 40: 4, 50: 4, 22010: 2200, 44110: 4410, 44130: 4412, 163840: 16384, 163860: 16384} {
+		var s sink
+		n, err := nls.Pump(t.Context(), &s, bytes.NewReader(make([]byte, 2*chunk+1)), nls.PumpOptions{BytesPerSecond: rate, Speed: -1})
+		if n != int64(2*chunk+1) || err != nil || !slices.Equal(s.sizes, []int{chunk, chunk, 1}) {
+			t.Errorf("%d bytes per second: chunks of %v, want %d; %v", rate, s.sizes, chunk, err)
 		}
 	}
 }

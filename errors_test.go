@@ -76,6 +76,15 @@ func TestRetryable(t *testing.T) {
 		{&nls.TokenError{Err: &nls.ProxyError{HTTPStatus: 503}}, true, false},
 		{dial(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false, false},
 		{dial(x509.HostnameError{}), false, false},
+		{dial(x509.UnknownAuthorityError{}), false, false},
+		{dial(op(&tls.CertificateVerificationError{Err: x509.HostnameError{}})), false, false},
+		{dial(op(x509.UnknownAuthorityError{})), false, false},
+		{dial(op(tls.RecordHeaderError{})), false, false},
+		{dial(op(tls.AlertError(40))), false, false},
+		{dial(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), false, false},
+		{dial(&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}), false, false},
+		{errors.Join(io.EOF, errors.New("something else")), true, false},
+		{errors.Join(io.EOF, context.DeadlineExceeded), false, false},
 		{dial(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), false, false},
 		{dial(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), false, false},
 
@@ -136,6 +145,7 @@ func TestRetryable(t *testing.T) {
 		{&nls.APIError{HTTPStatus: 400, Code: "Throttling.User"}, true, false},
 		{&nls.APIError{HTTPStatus: 503, Code: "ServiceUnavailable"}, true, false},
 		{&nls.APIError{HTTPStatus: 400, Code: "SignatureDoesNotMatch"}, false, false},
+		{&nls.APIError{HTTPStatus: 400, Code: "ServiceUnavailable"}, true, false},
 		{&nls.APIError{HTTPStatus: 200}, false, false},
 
 		{&nls.TokenError{Err: op(syscall.ECONNREFUSED)}, true, false},
@@ -155,6 +165,9 @@ func TestRetryable(t *testing.T) {
 			}
 			if got := errors.Is(err, nls.ErrAccessDenied); got != c.denied {
 				t.Errorf("%v matches ErrAccessDenied: %v", err, got)
+			}
+			if errors.Is(err, errAny) {
+				t.Errorf("%v matches any error", err)
 			}
 		}
 	}
@@ -226,11 +239,16 @@ func TestErrorTexts(t *testing.T) {
 		{&nls.CloseError{Code: -1}, "nls: connection lost"},
 		{&nls.TokenError{}, "nls: create token"},
 		{&nls.TokenError{Message: "m"}, "nls: create token: m"},
+		{&nls.TokenError{Message: "m", Err: io.EOF}, "nls: create token: m"},
+		{&nls.TokenError{Code: "C", Err: io.EOF}, "nls: create token: C"},
+		{&nls.TaskError{}, "nls: task failed: 0"},
 
 		// What a peer says is one line, and of some length only.
 		{&nls.HandshakeError{HTTPStatus: 403, Body: "<html>\r\n\t<h1>No</h1>\r\n\x1b[2J</html>"}, "nls: handshake refused: HTTP 403: <html> <h1>No</h1> [2J</html>"},
 		{&nls.HandshakeError{HTTPStatus: 403, Body: strings.Repeat("你", 200)}, "nls: handshake refused: HTTP 403: " + strings.Repeat("你", 200)},
 		{&nls.HandshakeError{HTTPStatus: 403, Body: strings.Repeat("你", 201)}, "nls: handshake refused: HTTP 403: " + strings.Repeat("你", 199) + "…"},
+		{&nls.CloseError{Code: 1011, Reason: strings.Repeat("x", 1000)}, "nls: connection closed by the service: 1011 " + strings.Repeat("x", 1000)},
+		{&nls.CloseError{Code: 1011, Reason: strings.Repeat("x", 1001)}, "nls: connection closed by the service: 1011 " + strings.Repeat("x", 999) + "…"},
 		{taskErrorSaying("a\nb\x00"), "nls: task failed: 40000000 a b (task t)"},
 		{&nls.CloseError{Code: 1011, Reason: "a\nb"}, "nls: connection closed by the service: 1011 a b"},
 		{&nls.TokenError{Code: "C\n", Message: "a\nb", RequestID: "r\n"}, "nls: create token: C: a b (request r)"},

@@ -112,3 +112,38 @@ func TestBadParametersAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// What is documented is taken, up to its ends.
+func TestDocumentedParametersAreTaken(t *testing.T) {
+	for _, rate := range []int{8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000} {
+		for _, end := range []int{-500, 500} {
+			for _, volume := range []int{0, 100} {
+				p := SynthesisParams{Text: "x", SampleRate: rate, Volume: &volume, SpeechRate: end, PitchRate: end}
+				if m, err := p.payload(); err != nil || m["sample_rate"] != rate || m["volume"] != volume {
+					t.Errorf("%+v: %v, %v", p, m, err)
+				}
+			}
+		}
+	}
+}
+
+func TestAudioPlaysAtTheRateOfItsPayload(t *testing.T) {
+	for _, c := range []struct {
+		format, rate any
+		want         int
+	}{
+		{FormatPCM, 16000, 32000},
+		{"wav", "8000", 16000},
+		{"pcm", 1, 2},
+		{"pcm", 0, 0},
+		{"pcm", -8000, 0},
+		{"pcm", "fast", 0},
+		{"pcm", nil, 0},
+		{"mp3", 16000, 0},
+		{nil, 16000, 0},
+	} {
+		if got := audioRate(map[string]any{"format": c.format, "sample_rate": c.rate}); got != c.want {
+			t.Errorf("%v of %v Hz: %d, want %d", c.format, c.rate, got, c.want)
+		}
+	}
+}

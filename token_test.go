@@ -160,6 +160,100 @@ func TestLookupTellsWhoWaited(t *testing.T) {
 	})
 }
 
+// Who has started a lookup hears once how it went, unless nobody wants it any more.
+func TestLookupTellsHowItWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &countingSource{ttl: time.Hour}
+		cache := CacheTokens(src, tokenEarly).(*tokenCache)
+		var told []tokenRenewal
+		lookup := func(ctx context.Context) (cached bool, err error) {
+			_, cached, err = cache.tokens().lookup(ctx, func(r tokenRenewal) { told = append(told, r) })
+			return cached, err
+		}
+		broken := errors.New("broken")
+		const second, due = time.Second, time.Hour - tokenEarly
+
+		short, cancel := context.WithTimeout(t.Context(), second/2)
+		defer cancel()
+		if cached, err := lookup(short); cached || err != context.DeadlineExceeded {
+			t.Errorf("cached = %v, %v", cached, err)
+		}
+		synctest.Wait()
+		lookup(t.Context())
+		first := time.Now().Add(time.Hour)
+		src.setFail(broken)
+		time.Sleep(due)
+		lookup(t.Context())
+		time.Sleep(2 * second) // the lookup and a pause
+		src.setFail(nil)
+		lookup(t.Context())
+		time.Sleep(2 * second)
+		second2 := time.Now().Add(time.Hour - second)
+		want := []tokenRenewal{
+			{took: second, expiry: first},
+			{background: true, took: second, left: tokenEarly - second, err: broken},
+			{background: true, took: second, expiry: second2},
+		}
+		if !reflect.DeepEqual(told, want) {
+			t.Errorf("told %+v\nwant %+v", told, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		told, stuck := 0, make(chan struct{})
+		fail := errors.New("no expiry, and no token")
+		cache := CacheTokens(TokenSourceFunc(func(context.Context) (*Token, error) {
+			<-stuck
+			return &Token{Value: "with an error"}, fail
+		}), tokenEarly).(*tokenCache)
+		lookup := func() (*Token, error) {
+			tok, _, err := cache.tokens().lookup(t.Context(), func(tokenRenewal) { told++ })
+			return tok, err
+		}
+		if _, err := lookup(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		close(stuck)
+		synctest.Wait()
+		if told != 1 {
+			t.Errorf("told %d times of a lookup that was given up, and returned later", told)
+		}
+		if tok, err := lookup(); tok != nil || err != fail {
+			t.Errorf("%v, %v, where the source has an error", tok, err)
+		}
+	})
+}
+
+func TestATokenIsAtHandWhenNobodyWouldWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &countingSource{ttl: time.Hour, fail: &TokenError{HTTPStatus: 429}}
+		cache := CacheTokens(src, tokenEarly).(*tokenCache)
+		at := func(when string, want bool) {
+			t.Helper()
+			if got := cache.tokens().atHand(); got != want {
+				t.Errorf("%s: %v", when, got)
+			}
+		}
+		at("before the first lookup", false)
+		get(t, cache, "")
+		at("while lookups pause, and the error is at hand", true)
+		time.Sleep(tokenMinPause - 1)
+		at("up to the end of the pause", true)
+		time.Sleep(1)
+		at("at the end of the pause", false)
+		src.setFail(nil)
+		get(t, cache, "token-2")
+		at("with a token", true)
+		time.Sleep(time.Hour - 1)
+		at("up to its expiry", true)
+		time.Sleep(1)
+		at("at its expiry", false)
+
+		src.setFail(errors.New("broken"))
+		get(t, cache, "")
+		at("after a failure that pauses nothing", false)
+	})
+}
+
 func TestTokenOfUnknownExpiryIsUsedUntilRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lookups := 0
@@ -170,6 +264,10 @@ func TestTokenOfUnknownExpiryIsUsedUntilRefused(t *testing.T) {
 		tok := get(t, cache, "token-1")
 		time.Sleep(1000 * time.Hour)
 		get(t, cache, "token-1")
+		synctest.Wait()
+		if lookups != 1 {
+			t.Errorf("%d lookups, of which the token needs one", lookups)
+		}
 		cache.(Invalidator).Invalidate(tok)
 		get(t, cache, "token-2")
 	})
@@ -395,6 +493,20 @@ func TestThrottledLookupsBackOff(t *testing.T) {
 	}
 }
 
+// Only throttling makes callers wait: another failure after it ends the pauses.
+func TestAFailureAfterThrottlingDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &countingSource{ttl: time.Hour, fail: &TokenError{HTTPStatus: 429}}
+		cache := CacheTokens(src, tokenEarly)
+		get(t, cache, "")
+		time.Sleep(tokenMinPause)
+		src.setFail(errors.New("broken"))
+		get(t, cache, "")
+		src.setFail(nil)
+		get(t, cache, "token-3")
+	})
+}
+
 func TestFailedRenewalBacksOffWhileTheOldTokenServes(t *testing.T) {
 	for _, fail := range []error{errors.New("broken"), &TokenError{Code: "Throttling.User", HTTPStatus: 400}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -528,9 +640,15 @@ func TestTokenServices(t *testing.T) {
 			t.Errorf("%+v: error %v", c.opts, err)
 		}
 	}
-	for _, k := range []AccessKey{{}, {ID: "id"}, {Secret: "secret"}} {
-		if _, err := NewTokenSource(k, nil).Token(t.Context()); !errors.Is(err, ErrInvalidParameter) {
+	for k, param := range map[AccessKey]string{{}: "AccessKey.ID", {ID: "id"}: "AccessKey.Secret", {Secret: "secret"}: "AccessKey.ID"} {
+		_, err := NewTokenSource(k, nil).Token(t.Context())
+		if e, ok := errors.AsType[*ParamError](err); !ok || e.Param != param {
 			t.Errorf("%+v: %v", k, err)
+		}
+	}
+	for _, opts := range []*TokenOptions{nil, {}} {
+		if r, err := tokenRequest(AccessKey{ID: "id", Secret: "secret"}, opts); err != nil || r.Transport != http.DefaultTransport {
+			t.Errorf("%v: sent by %v, %v", opts, r.Transport, err)
 		}
 	}
 	if _, err := NewTokenSource(AccessKey{ID: "id", Secret: "secret"}, &TokenOptions{Region: "moon-1"}).Token(t.Context()); !errors.Is(err, ErrInvalidParameter) {
@@ -663,6 +781,16 @@ func TestGetTokenIsBounded(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || Retryable(err) {
 			t.Errorf("%v", err)
 		}
+		cause := errors.New("the caller has gone")
+		ctx, cancelFor := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancelFor(cause) })
+		dead := &TokenOptions{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}
+		if _, err := GetToken(ctx, AccessKey{ID: "id", Secret: "secret"}, dead); !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+			t.Errorf("%v", err)
+		}
 	})
 }
 
@@ -748,6 +876,15 @@ func TestNothingShowsASecret(t *testing.T) {
 			if strings.Contains(text, m) {
 				t.Errorf("%v shows %q: %.1000s", reflect.TypeOf(v), m, text)
 			}
+		}
+	}
+	for text, v := range map[string]any{
+		"nls.Token{***}": Token{Value: "MARKEDtoken"},
+		"nls.Token{*** until 2026-01-02T03:04:05Z}": Token{"MARKEDtoken", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+		"nls.TokenSource{***}":                      cached,
+	} {
+		if got := fmt.Sprint(v); got != text {
+			t.Errorf("printed as %s, want %s", got, text)
 		}
 	}
 	if text := fmt.Sprint(token); !strings.Contains(text, token.Expiry.Format(time.RFC3339)) {
