@@ -165,9 +165,14 @@ func TestLookupTellsHowItWent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &countingSource{ttl: time.Hour}
 		cache := CacheTokens(src, tokenEarly).(*tokenCache)
+		var mu sync.Mutex // renewals are told by goroutines of their own
 		var told []tokenRenewal
 		lookup := func(ctx context.Context) (cached bool, err error) {
-			_, cached, err = cache.tokens().lookup(ctx, func(r tokenRenewal) { told = append(told, r) })
+			_, cached, err = cache.tokens().lookup(ctx, func(r tokenRenewal) {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, r)
+			})
 			return cached, err
 		}
 		broken := errors.New("broken")
@@ -194,6 +199,8 @@ func TestLookupTellsHowItWent(t *testing.T) {
 			{background: true, took: second, left: tokenEarly - second, err: broken},
 			{background: true, took: second, expiry: second2},
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if !reflect.DeepEqual(told, want) {
 			t.Errorf("told %+v\nwant %+v", told, want)
 		}
