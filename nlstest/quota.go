@@ -11,17 +11,19 @@ import (
 // bought is how many sessions at a time an account has of a product (protocol
 // §16.3).
 func bought(product string, trial bool) int {
-	switch {
-	case product == "SpeechLongSynthesizer" && !trial:
-		return 100
-	case product == "FlowingSpeechSynthesizer" && !trial, product == flashRecognizer && !trial:
-		return 10
-	case product == "SpeechLongSynthesizer", product == "FlowingSpeechSynthesizer":
-		return 0
-	case trial:
-		return 2
+	paid, tried := 200, 2
+	switch product {
+	case "SpeechLongSynthesizer":
+		paid, tried = 100, 0
+	case "FlowingSpeechSynthesizer":
+		paid, tried = 10, 0
+	case flashRecognizer:
+		paid = 10
 	}
-	return 200
+	if trial {
+		return tried
+	}
+	return paid
 }
 
 // errTrialExpired is what an account hears that has not bought what it asks for.
