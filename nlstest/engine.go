@@ -32,8 +32,8 @@ type Engine interface {
 // RecognitionRequest is what a recognition asks for. The server has checked it and
 // filled in the defaults of the service.
 type RecognitionRequest struct {
-	Namespace  string // SpeechRecognizer or SpeechTranscriber
-	AppKey     string
+	Namespace  string // SpeechRecognizer or SpeechTranscriber; "" for a recorded file
+	AppKey     string // "" for a recorded file
 	SampleRate int // hertz, 8000 or 16000
 
 	// Punctuation and Digits (enable_inverse_text_normalization) are for an Engine
