@@ -34,7 +34,7 @@ type Engine interface {
 type RecognitionRequest struct {
 	Namespace  string // SpeechRecognizer or SpeechTranscriber; "" for a recorded file
 	AppKey     string // "" for a recorded file
-	SampleRate int // hertz, 8000 or 16000
+	SampleRate int    // hertz, 8000 or 16000
 
 	// Punctuation and Digits (enable_inverse_text_normalization) are for an Engine
 	// that is better at them than the server, which sees to both in any text.
