@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -17,9 +19,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // testdata/api, and the fingerprint of the declarations has to be in
 // CHANGELOG.md, so that none goes by without a line there.
 func TestAPIChangesAreInTheChangelog(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs the go command")
-	}
+	effort.Long(t)
 	changelog, err := os.ReadFile("CHANGELOG.md")
 	if err != nil {
 		t.Fatal(err)

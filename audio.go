@@ -94,8 +94,6 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 	rate := orDefault(opts.BytesPerSecond, 2*DefaultSampleRate)
 	buf := make([]byte, orDefault(opts.ChunkSize, min(max(rate/10&^1, 2), defaultChunk)))
 	pace := newPacer(rate, orDefault(opts.Speed, 1))
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a Read that outlives Pump is the last one
 	p := pump{ctx: ctx, dst: dst}
@@ -116,8 +114,7 @@ func Pump(ctx context.Context, dst AudioSender, src io.Reader, opts PumpOptions)
 		}
 		if c.n > 0 {
 			if d := pace.next(c.n, time.Now()); d > 0 {
-				timer.Reset(d)
-				if _, err := wait(&p, timer.C); err != nil {
+				if _, err := wait(&p, time.After(d)); err != nil {
 					return sent, completed(err)
 				}
 			}
@@ -192,7 +189,8 @@ func fill(ctx context.Context, src io.Reader, buf []byte, filled chan<- chunk) {
 const maxEmptyReads = 100
 
 // steadyReader is a Reader that can be trusted to make progress: it passes on what
-// src returns, unless src breaks the rules of io.Reader or ctx has ended.
+// src returns, unless src breaks the rules of io.Reader or ctx has ended. A Read of
+// it wants a byte at least.
 type steadyReader struct {
 	ctx context.Context
 	src io.Reader
@@ -207,7 +205,7 @@ func (r steadyReader) Read(p []byte) (int, error) {
 		if n < 0 || n > len(p) {
 			return 0, fmt.Errorf("a Read returned %d of %d bytes", n, len(p))
 		}
-		if n > 0 || err != nil || len(p) == 0 {
+		if n > 0 || err != nil {
 			return n, err
 		}
 	}

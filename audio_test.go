@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // sink records what is sent and when.
@@ -295,6 +296,8 @@ func (s *endingSink) SendAudio(data []byte) error {
 }
 
 func TestPumpEndsWhileAReadDoesNotReturn(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		end, want error

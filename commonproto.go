@@ -37,7 +37,7 @@ type CommonParams struct {
 	Payload map[string]any // nil means {}
 	Context map[string]any // nil means the SDK's own context object; {} sends {}
 
-	Timeout      time.Duration // bounds the connection phase
+	Timeout      time.Duration // bounds Start; see RecognitionParams
 	PingInterval time.Duration // see RecognitionParams
 	PingTimeout  time.Duration // see RecognitionParams
 
@@ -54,7 +54,8 @@ type CommonParams struct {
 
 // CommonProto speaks the NLS framing without knowing the service: commands go
 // out by name, events come back by name. Create it with
-// [Client.NewCommonProto].
+// [Client.NewCommonProto]. Its concurrency rules are those of Recognizer; SendText
+// and SendBinary are like SendAudio there.
 type CommonProto struct {
 	_         noCopy
 	o         object
@@ -71,7 +72,8 @@ func (c *Client) NewCommonProto(namespace string, h CommonHandlers) *CommonProto
 }
 
 // Start connects and sends the first command. It returns once the command is
-// sent and OnOpen has returned or, with Started, once the answer is there.
+// sent and OnOpen has returned or, with Started, once the answer is there. See
+// [Recognizer.Start].
 func (p *CommonProto) Start(ctx context.Context, name string, params CommonParams) error {
 	if p.namespace == "" {
 		return &ParamError{"namespace", nil, "must not be empty"}
@@ -107,7 +109,8 @@ func (p *CommonProto) Start(ctx context.Context, name string, params CommonParam
 }
 
 // SendText sends a command. Nil payload means {}; nil context means the SDK's.
-// A command of more than 16 KiB is a *ParamError: it would not fit one frame.
+// A command of more than 16 KiB is a *ParamError: it would not fit one frame. Other
+// errors are those of [Recognizer.SendAudio].
 func (p *CommonProto) SendText(name string, payload, context map[string]any) error {
 	if name == "" {
 		return &ParamError{"name", nil, "must not be empty"}

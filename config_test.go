@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -666,6 +667,8 @@ func frontOf(t *testing.T, server *nlstest.Server, cert tls.Certificate) (addr s
 // A tls.Config that is shared with net/http has h2 in it, and one for a gateway may
 // have its ServerName.
 func TestATLSConfigForTheGatewayDoesNotHinderTokenLookups(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{Tokens: map[string]string{"from-h2": "account"}, AppKeys: map[string]string{"key": "account"}})
 	defer server.Close()
 	tokens := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

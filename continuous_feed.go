@@ -18,11 +18,10 @@ const (
 
 // feed sends l what is on the tape, and returns when l is done.
 func (r *continuousRun) feed(l *leg) {
-	f := feeder{continuousRun: r, l: l, quiet: time.NewTimer(muteAfter), wake: time.NewTimer(time.Hour)}
-	f.chunk = int(pcmBytes(feedTime, r.rate))
-	f.catching = l.follows && r.tape.Behind() > f.chunk
-	defer f.quiet.Stop()
-	defer f.wake.Stop()
+	f := feeder{
+		continuousRun: r, l: l, chunk: int(pcmBytes(feedTime, r.rate)), catching: l.follows,
+		quiet: time.NewTimer(muteAfter), wake: time.NewTimer(time.Hour),
+	}
 	for f.step() {
 	}
 	<-l.tr.Done()
@@ -34,7 +33,7 @@ type feeder struct {
 	*continuousRun
 	l        *leg
 	chunk    int         // bytes in a message
-	catching bool        // something has waited for the session
+	catching bool        // what is next has waited for the session
 	due      time.Time   // when the next of that may be sent
 	quiet    *time.Timer // fires when there has been nothing for a while
 	wake     *time.Timer
@@ -44,24 +43,21 @@ type feeder struct {
 // may be another.
 func (f *feeder) step() bool {
 	var ready <-chan time.Time
+	stopping, quiet := f.stopping, f.quiet.C
+	if !f.t.o.FillSilence {
+		quiet = nil
+	}
 	if f.tape.Behind() >= 2 {
-		if wait := time.Until(f.due); !f.catching || wait <= 0 {
+		wait := time.Until(f.due)
+		if !f.catching || wait <= 0 {
 			return !f.interrupted() && f.send()
-		} else {
-			f.wake.Reset(wait)
-			ready = f.wake.C
 		}
+		f.wake.Reset(wait)
+		ready, stopping, quiet = f.wake.C, nil, nil
 	} else if f.catching = false; isClosed(f.stopping) {
 		f.l.asked = true
 		_ = f.l.tr.Stop(f.ctx) // what it returns is the session's Err
 		return false
-	}
-	stopping, quiet := f.stopping, f.quiet.C
-	if ready != nil || isClosed(f.stopping) {
-		stopping = nil
-	}
-	if !f.t.o.FillSilence || ready != nil {
-		quiet = nil
 	}
 	select {
 	case <-f.tape.More():
@@ -71,7 +67,7 @@ func (f *feeder) step() bool {
 		return f.silence()
 	case <-f.l.tr.Done():
 	case <-f.l.pause:
-	case <-f.quit:
+	case <-f.ctx.Done():
 	}
 	return !f.interrupted()
 }
@@ -81,7 +77,7 @@ func (f *feeder) step() bool {
 func (f *feeder) interrupted() bool {
 	switch {
 	case isClosed(f.l.tr.Done()):
-	case isClosed(f.quit):
+	case f.ctx.Err() != nil:
 		f.l.tr.Shutdown()
 	case isClosed(f.l.pause):
 		ctx, cancel := context.WithTimeout(f.ctx, retireTime)

@@ -18,13 +18,12 @@ type continuousRun struct {
 	p    TranscriptionParams
 	rate int
 
-	ctx    context.Context // of all sessions but the first; ends with quit
+	ctx    context.Context // of all sessions but the first; ends when there is to be none
 	cancel func()
 	tape   *continuous.Tape
 	box    *mailbox.Mailbox[func()] // callbacks that wait
 
 	stopping chan struct{} // closed by Stop
-	quit     chan struct{} // closed when it ends before its time
 	over     chan struct{} // closed when nothing is put into box any more
 	done     chan struct{} // closed when OnClose has returned
 
@@ -32,7 +31,7 @@ type continuousRun struct {
 	leg      *leg // the current session or the last
 	live     bool // Start has returned nil
 	stopped  bool // stopping is closed
-	ended    bool // quit is closed
+	ended    bool // before its time; ctx has ended
 	complete bool // the last session has completed, as it was asked to
 	dropping bool // callbacks that wait are dropped
 	silent   bool // Shutdown: of the callbacks only OnClose is still called
@@ -70,11 +69,11 @@ type leg struct {
 func newContinuousRun(ctx context.Context, t *ContinuousTranscriber, p TranscriptionParams) *continuousRun {
 	r := &continuousRun{
 		t: t, p: p, rate: orDefault(p.SampleRate, DefaultSampleRate),
-		stopping: make(chan struct{}), quit: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
+		stopping: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.tape = continuous.NewTape(int(pcmBytes(orDefault(t.o.Buffer, defaultBuffer), r.rate)))
-	r.box = mailbox.New[func()](maxWaiting, nil, func() bool { return isClosed(r.quit) })
+	r.box = mailbox.New[func()](maxWaiting, nil, func() bool { return r.ctx.Err() != nil })
 	return r
 }
 
@@ -165,7 +164,7 @@ func (r *continuousRun) conduct(l *leg) {
 func (r *continuousRun) next(l *leg) *leg {
 	err := l.tr.Err()
 	switch {
-	case isClosed(r.quit):
+	case r.ctx.Err() != nil:
 		return nil
 	case r.isRetired(l):
 		n := &leg{follows: true}
@@ -230,7 +229,7 @@ func (r *continuousRun) resume(l *leg, err error) *leg {
 			}
 		}
 		switch {
-		case isClosed(r.quit):
+		case r.ctx.Err() != nil:
 			return nil
 		case ctx.Err() != nil: // and err may be about no more than that
 			r.end(fmt.Errorf("nls: no session for %v: %w", limit, failed), false)
@@ -351,9 +350,7 @@ func (r *continuousRun) end(cause error, silent bool) {
 	r.ended, r.silent, r.dropping = true, silent, r.dropping || silent
 	l := r.leg
 	r.mu.Unlock()
-	close(r.quit)
 	r.cancel()
-	r.tape.Stop()
 	if l != nil {
 		l.tr.Shutdown()
 	}
@@ -375,24 +372,13 @@ func (r *continuousRun) taskID() string {
 }
 
 func (r *continuousRun) sendAudio(data []byte) error {
-	if err := r.sendable(); err != nil || len(data) == 0 {
+	if err := r.sendable(); err != nil {
 		return err
 	}
-	if r.tape.Record(data, r.quit) {
+	if r.tape.Record(data, r.ctx.Done()) {
 		return nil
 	}
-	<-r.settle() // end is on its way
 	return r.sendable()
-}
-
-// settle is closed when sendable knows why nothing can be sent.
-func (r *continuousRun) settle() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped {
-		return r.stopping
-	}
-	return r.quit
 }
 
 // sendable returns nil if the caller may send now.

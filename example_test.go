@@ -22,7 +22,7 @@ import (
 // The gateway of TestMain understands what it has spoken itself. README and docs
 // copy code from here: see internal/suite/readme_test.go.
 //
-//go:generate go run ./examples/synthesizer -text 你好 -out testdata/hello.wav
+//go:generate go run ./examples/synthesizer -text 你好 -rate 500 -out testdata/hello.wav
 
 // newClient takes NLS_URL, NLS_APPKEY and NLS_TOKEN, or an access key, from the
 // environment.

@@ -203,7 +203,7 @@ func ExampleHandshakeError() {
 // A connection that ends before the task has: a new session may do better.
 func ExampleCloseError() {
 	server := nlstest.NewServer(nlstest.Options{Fault: func(*http.Request) *nlstest.Fault {
-		return &nlstest.Fault{At: nlstest.AfterStart, Do: nlstest.CloseFrame, Code: 1001, Text: "going away"}
+		return &nlstest.Fault{At: nlstest.DuringAudio, Do: nlstest.CloseFrame, Code: 1001, Text: "going away"}
 	}})
 	defer server.Close()
 	client, err := nls.NewClient(server.Config())
@@ -215,6 +215,9 @@ func ExampleCloseError() {
 		OnClose: func(e *nls.CloseEvent) { fmt.Println("closed", e.Err != nil) },
 	})
 	if err := rec.Start(context.Background(), nls.RecognitionParams{}); err != nil {
+		log.Fatal(err)
+	}
+	if err := rec.SendAudio(make([]byte, 3200)); err != nil {
 		log.Fatal(err)
 	}
 	<-rec.Done()

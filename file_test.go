@@ -19,9 +19,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
+	"github.com/nlsgo/nls/nlstest"
 )
 
 // flashRequest is what a gateway gets of a RecognizeFile.
@@ -230,6 +233,7 @@ func (e endless) Read(p []byte) (int, error) {
 }
 
 func TestAFileOfMoreThan100MB(t *testing.T) {
+	effort.Thorough(t)
 	cfg, got := flashGateway(t, flashSuccess)
 	client := clientFor(t, cfg)
 	large := changing{bytes.NewReader([]byte(heads[nls.FormatWAV])), 100<<20 + 1}
@@ -255,6 +259,8 @@ func TestTheErrorOfAReaderIsReturned(t *testing.T) {
 
 // A Read that never returns holds up nothing.
 func TestAReadThatNeverReturnsEndsWithTheContext(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	cfg, _ := flashGateway(t, flashSuccess)
 	client := clientFor(t, cfg)
 	for name, before := range map[string]string{"first": "", "later": heads[nls.FormatWAV] + strings.Repeat("x", 500<<10)} {
@@ -296,16 +302,18 @@ func (l *lingering) Read(p []byte) (int, error) {
 
 // One that ends with the context is over when the call returns.
 func TestAReadThatEndsSoonIsWaitedFor(t *testing.T) {
-	cfg, _ := flashGateway(t, flashSuccess)
-	client := clientFor(t, cfg)
+	t.Parallel()
 	for name, before := range map[string]string{"first": "", "later": heads[nls.FormatWAV] + strings.Repeat("x", 500<<10)} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		r := &lingering{ctx: ctx, head: strings.NewReader(before)}
-		_, err := client.RecognizeFile(ctx, r, nls.FileParams{})
-		if r.running.Load() || err == nil {
-			t.Errorf("%s: %v, with a Read under way", name, err)
-		}
-		cancel()
+		synctest.Test(t, func(t *testing.T) {
+			client := clientFor(t, nlstest.New(t, nlstest.Options{Pipe: true}).Config())
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r := &lingering{ctx: ctx, head: strings.NewReader(before)}
+			_, err := client.RecognizeFile(ctx, r, nls.FileParams{})
+			if r.running.Load() || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v, with a Read under way", name, err)
+			}
+		})
 	}
 }
 
@@ -530,6 +538,20 @@ func TestBadParametersOfFilesAreFoundBeforeAnyIO(t *testing.T) {
 	}
 }
 
+// mustBeNoCallback fails the test if body is taken for the callback of a task.
+func mustBeNoCallback(t *testing.T, body string) {
+	t.Helper()
+	_, err := nls.ParseFileCallback(httptest.NewRequest("POST", "/", strings.NewReader(body)))
+	if err == nil || nls.StatusCode(err) != -1 || !strings.HasPrefix(err.Error(), "nls: file callback: ") {
+		t.Errorf("%.20q: %v", body, err)
+	}
+}
+
+func TestACallbackOfMoreThan64MiBIsRefused(t *testing.T) {
+	effort.Thorough(t)
+	mustBeNoCallback(t, `{"TaskId":"t1","StatusCode":21050000}`+strings.Repeat(" ", 64<<20))
+}
+
 // Both spellings of a callback, and of a result.
 func TestCallbacksOfEitherVersionAreRead(t *testing.T) {
 	const ms = time.Millisecond
@@ -575,11 +597,8 @@ func TestCallbacksOfEitherVersionAreRead(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	for _, body := range []string{"", "x", "{}", "[]", `{"StatusCode":{}}`, `{"TaskId":"t1","StatusCode":21050000}` + strings.Repeat(" ", 64<<20)} {
-		_, err := nls.ParseFileCallback(httptest.NewRequest("POST", "/", strings.NewReader(body)))
-		if err == nil || nls.StatusCode(err) != -1 || !strings.HasPrefix(err.Error(), "nls: file callback: ") {
-			t.Errorf("%.20q: %v", body, err)
-		}
+	for _, body := range []string{"", "x", "{}", "[]", `{"StatusCode":{}}`} {
+		mustBeNoCallback(t, body)
 	}
 	if _, err := nls.ParseFileCallback(httptest.NewRequest("POST", "/", iotest.ErrReader(io.ErrClosedPipe))); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
@@ -613,6 +632,7 @@ func FuzzParseFileCallback(f *testing.F) {
 
 // What the service says is in the error, and the key and the token are not.
 func TestErrorsOfFilesShowNoSecret(t *testing.T) {
+	effort.Long(t)
 	secret := disguises["URL"]
 	for _, status := range []int{200, 400, 502} {
 		for _, answer := range []string{

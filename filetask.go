@@ -12,7 +12,8 @@ import (
 	"github.com/nlsgo/nls/internal/session"
 )
 
-// FileTaskParams are the parameters of SubmitFile (SubmitTask, protocol §10.5).
+// FileTaskParams are the parameters of SubmitFile, which the service calls
+// SubmitTask.
 type FileTaskParams struct {
 	// URL of the file, with a public domain name and no address, which the service
 	// fetches: up to 12 hours, and 512 MB of audio or 2 GB of video.

@@ -23,13 +23,14 @@ import (
 	"github.com/nlsgo/nls/internal/wire"
 )
 
-// FileParams are the parameters of RecognizeFile (FlashRecognizer, protocol §10.4).
+// FileParams are the parameters of RecognizeFile, which the service calls
+// FlashRecognizer.
 type FileParams struct {
 	// Format is "wav", "mp3", "aac", "mp4" or "opus" (in Ogg). "" is taken from the
 	// first bytes, or from the extension in URL.
 	Format Format
 
-	// SampleRate picks the model, 8000 or 16000, whatever the rate of the audio. 0
+	// SampleRate picks the model, 8000 or 16000 hertz, whatever the rate of the audio. 0
 	// means 8000 for a WAV file that says so, and DefaultSampleRate for all else.
 	SampleRate int
 
@@ -40,7 +41,7 @@ type FileParams struct {
 	EnableTimestampAlignment       bool
 	FirstChannelOnly               bool
 	VocabularyID, CustomizationID  string
-	SpeechNoiseThreshold           *float64 // -1 to 1; above 0 more is taken for noise
+	SpeechNoiseThreshold           *float64 // -1 to 1; above 0 more is taken for noise; nil means the service's default
 	SentenceMaxLength              int      // 4 to 50 characters; 0 means no limit
 
 	// Extra is merged into the parameters last. What is no string is sent as JSON.

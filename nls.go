@@ -30,10 +30,10 @@ const (
 	DefaultCompleteTimeout = 60 * time.Second
 	DefaultPingInterval    = 8 * time.Second
 	DefaultWriteTimeout    = 10 * time.Second
-	DefaultSampleRate      = 16000
+	DefaultSampleRate      = 16000 // hertz
 	DefaultVoice           = "xiaoyun"
-	DefaultVolume          = 50
-	DefaultMaxPending      = 8 << 20
+	DefaultVolume          = 50      // 0, silence, to 100
+	DefaultMaxPending      = 8 << 20 // bytes, a session
 )
 
 // LevelTrace is the slog level at which every frame is logged.
@@ -468,7 +468,7 @@ var traceEnabled atomic.Bool
 // EnableTrace makes sessions whose Config has no Logger write every frame to
 // standard error, through a slog.TextHandler at LevelTrace. It is a process-wide
 // debugging aid, the one place where the SDK prints; programs should set
-// Config.Logger instead.
+// Config.Logger instead. It is safe for concurrent use.
 func EnableTrace(enable bool) { traceEnabled.Store(enable) }
 
 // traceLogger is the Logger of a Config without one.

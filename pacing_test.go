@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // How Pump paces sources, in virtual time.
@@ -84,7 +85,10 @@ func (n *network) SendAudio(data []byte) error {
 }
 
 func TestALiveSourceIsNotThrottledForGood(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	const tolerance = 200 * time.Millisecond // two chunks
+	longest := time.Duration(effort.Times(8*60, 4)) * time.Minute
 	once := func(at, d time.Duration) map[time.Duration]time.Duration {
 		return map[time.Duration]time.Duration{at: d}
 	}
@@ -116,11 +120,9 @@ func TestALiveSourceIsNotThrottledForGood(t *testing.T) {
 			network: once(65*time.Second, 6*time.Second)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if testing.Short() && c.length > time.Hour {
-				t.Skip("some 300,000 chunks")
-			}
+			length := min(c.length, longest)
 			synctest.Test(t, func(t *testing.T) {
-				m := &microphone{clock: c.clock, length: c.length, stalls: c.source, before: c.before}
+				m := &microphone{clock: c.clock, length: length, stalls: c.source, before: c.before}
 				n := &network{m: m, stalls: c.network}
 				sent, err := nls.Pump(t.Context(), n, m, nls.PumpOptions{ChunkSize: c.chunk})
 				if err != nil || sent != m.read {
@@ -158,7 +160,8 @@ func (s *slowFile) Read(p []byte) (int, error) {
 
 // A file is sent as fast as it plays, also from a slow disk or decoder.
 func TestAFileIsSentAsFastAsItPlays(t *testing.T) {
-	const length = 10 * time.Minute
+	effort.Long(t)
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		read  time.Duration
@@ -176,6 +179,10 @@ func TestAFileIsSentAsFastAsItPlays(t *testing.T) {
 		{"six seconds now and then", 6 * time.Second, 600, 1, 5 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			length := 10 * time.Minute
+			if c.every < 600 {
+				length = time.Duration(effort.Times(10, 3)) * time.Minute
+			}
 			synctest.Test(t, func(t *testing.T) {
 				src := &slowFile{Reader: bytes.NewReader(make([]byte, playRate*int(length/time.Second))), read: c.read, every: c.every}
 				var s sink

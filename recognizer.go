@@ -28,7 +28,7 @@ type RecognizerHandlers struct {
 // RecognitionParams are the parameters of one recognition.
 type RecognitionParams struct {
 	Format     Format // "" means FormatPCM; Recognize and Transcribe look at the audio first
-	SampleRate int    // 8000 or 16000, that of the model; 0 means DefaultSampleRate
+	SampleRate int    // 8000 or 16000 hertz, that of the model; 0 means DefaultSampleRate
 	Channels   int    // 0 means 1, the only count supported
 
 	EnableIntermediateResult       bool
@@ -36,8 +36,8 @@ type RecognitionParams struct {
 	EnableInverseTextNormalization bool
 
 	EnableVoiceDetection bool          // stop at the end of speech
-	MaxStartSilence      time.Duration // with EnableVoiceDetection
-	MaxEndSilence        time.Duration // with EnableVoiceDetection
+	MaxStartSilence      time.Duration // with EnableVoiceDetection: before speech; 0 leaves it to the service
+	MaxEndSilence        time.Duration // with EnableVoiceDetection: after speech; 0 leaves it to the service
 	VocabularyID         string        // hot words
 	CustomizationID      string        // custom language model
 

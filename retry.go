@@ -24,18 +24,16 @@ import (
 func Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for n := 1; ; n++ {
 		err := f(ctx)
-		if err == nil || ctx.Err() != nil || !Retryable(err) {
+		if !Retryable(err) { // nil is not
 			return err
 		}
 		wait := continuous.Pause(n, overloaded(err))
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return err
 		}
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
-			timer.Stop()
 			return err
 		}
 	}

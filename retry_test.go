@@ -33,9 +33,9 @@ func TestRetry(t *testing.T) {
 		{name: "HTTP 429 waits longer", errs: []error{&nls.HandshakeError{HTTPStatus: 429}, nil},
 			calls: 2, most: 2, took: [2]time.Duration{500 * time.Millisecond, time.Second}},
 		{name: "an error that stays", errs: []error{broken, refused}, calls: 2, most: 2, took: [2]time.Duration{250 * time.Millisecond, 500 * time.Millisecond}, want: refused},
-		{name: "a deadline ends it, and early", errs: []error{broken}, deadline: time.Minute, calls: 6, most: 9, took: [2]time.Duration{15 * time.Second, time.Minute}, want: broken},
-		{name: "pauses have a bound", errs: []error{broken}, deadline: time.Hour, calls: 110, most: 260, took: [2]time.Duration{59 * time.Minute, time.Hour}, want: broken},
-		{name: "pauses after overloads have it too", errs: []error{busy}, deadline: time.Hour, calls: 110, most: 260, took: [2]time.Duration{59 * time.Minute, time.Hour}, want: busy},
+		{name: "a deadline ends it, and early", errs: []error{broken}, deadline: time.Minute, calls: 6, most: 9, took: [2]time.Duration{15 * time.Second, time.Minute - 1}, want: broken},
+		{name: "pauses have a bound", errs: []error{broken}, deadline: time.Hour, calls: 110, most: 260, took: [2]time.Duration{59 * time.Minute, time.Hour - 1}, want: broken},
+		{name: "pauses after overloads have it too", errs: []error{busy}, deadline: time.Hour, calls: 110, most: 260, took: [2]time.Duration{59 * time.Minute, time.Hour - 1}, want: busy},
 		{name: "a cancellation ends a pause", errs: []error{broken}, cancel: 100 * time.Millisecond, calls: 1, most: 1, took: [2]time.Duration{100 * time.Millisecond, 100 * time.Millisecond}, want: broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,7 +56,9 @@ func TestRetry(t *testing.T) {
 					if got != ctx {
 						t.Error("f got another context")
 					}
-					calls++
+					if calls++; calls > c.most {
+						t.Fatalf("f is called more than %d times", c.most) // and not without end
+					}
 					return c.errs[min(calls, len(c.errs))-1]
 				})
 				took := time.Since(begin)
@@ -75,7 +77,9 @@ func TestRetryDoesNotTryAgainOnceItsContextHasEnded(t *testing.T) {
 		defer cancel()
 		calls := 0
 		err := nls.Retry(ctx, func(ctx context.Context) error {
-			calls++
+			if calls++; calls > 1 {
+				t.Fatal("f is called again")
+			}
 			<-ctx.Done()
 			return nls.ErrStartTimeout
 		})

@@ -95,8 +95,6 @@ func (s *source) look(anyRate bool) error {
 			h.DataSize = -1
 		}
 		s.r = io.MultiReader(bytes.NewReader(h.header()), all)
-	} else {
-		s.format = FormatPCM
 	}
 	if s.pace = h.SampleRate; !anyRate {
 		s.sampleRate = h.SampleRate
@@ -119,7 +117,7 @@ func (s *source) lookAtRaw(head []byte) error {
 	if len(head) < size {
 		return nil
 	}
-	if next, again := mpegFrame(head[size:]); next > 0 && again == format {
+	if _, again := mpegFrame(head[size:]); again == format {
 		return notWAV(head, false)
 	}
 	return nil

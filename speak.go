@@ -197,11 +197,8 @@ func tell(ctx context.Context, tts *StreamSynthesizer, text iter.Seq2[string, er
 // wholeRunes returns how much of s has no rune that is cut at its end.
 func wholeRunes(s string) int {
 	for i := len(s) - 1; i >= max(0, len(s)-utf8.UTFMax+1); i-- {
-		if utf8.RuneStart(s[i]) {
-			if !utf8.FullRuneInString(s[i:]) {
-				return i
-			}
-			break
+		if utf8.RuneStart(s[i]) && !utf8.FullRuneInString(s[i:]) {
+			return i
 		}
 	}
 	return len(s)
@@ -291,9 +288,7 @@ func (s *speech) finish(ctx context.Context, giveUp func(), timeout error) error
 		giveUp()
 		finished = settled(s.written)
 	}
-	if err != nil || ctx.Err() != nil {
-		settled(s.tts.Done()) // nobody waited for a callback that the mailbox has held
-	}
+	settled(s.tts.Done()) // nobody waited for a callback that the mailbox has held
 	switch {
 	case err != nil:
 		return err

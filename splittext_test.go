@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -132,6 +133,8 @@ func TestSplitTextLosesNothing(t *testing.T) {
 }
 
 func TestLongTextIsSplitInTime(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, unit := range []string{"好。", "这是一个没有标点的长句子", "a", "👍🏽", " ", "word and word, "} {
 		text := strings.Repeat(unit, 1<<17/len(unit)) // 128 KiB are linear enough to tell
 		n := 0

@@ -7,7 +7,7 @@ import (
 	"github.com/nlsgo/nls/internal/session"
 )
 
-// StreamSynthesizerHandlers are the callbacks of a StreamSynthesizer.
+// StreamSynthesizerHandlers are the callbacks of a StreamSynthesizer. Any may be nil.
 type StreamSynthesizerHandlers struct {
 	OnStart             func(*Event)     // SynthesisStarted: text may be sent
 	OnSentenceBegin     func(*MetaInfo)  // SentenceBegin, without subtitles
@@ -37,7 +37,7 @@ type StreamSynthesisParams struct {
 	// to fit a message of 16 KiB.
 	EnableSSML bool
 
-	Timeout         time.Duration // bounds Start
+	Timeout         time.Duration // bounds Start; see RecognitionParams
 	CompleteTimeout time.Duration // bounds Stop; zero bounds the time without a message, by DefaultCompleteTimeout
 	PingInterval    time.Duration
 	PingTimeout     time.Duration
@@ -45,14 +45,16 @@ type StreamSynthesisParams struct {
 }
 
 // StreamSynthesizer speaks text as it is being produced, for example by a
-// language model. Create it with [Client.NewStreamSynthesizer].
+// language model. Create it with [Client.NewStreamSynthesizer]. Its concurrency rules
+// are those of Recognizer; SendText and Flush are like SendAudio there.
 type StreamSynthesizer struct {
 	_ noCopy
 	o object
 	h StreamSynthesizerHandlers
 }
 
-// NewStreamSynthesizer returns a StreamSynthesizer with no open session.
+// NewStreamSynthesizer returns a StreamSynthesizer with no open session. It does no
+// I/O.
 func (c *Client) NewStreamSynthesizer(h StreamSynthesizerHandlers) *StreamSynthesizer {
 	return &StreamSynthesizer{o: object{client: &c.client}, h: h}
 }
@@ -65,7 +67,7 @@ var streamSynthesis = session.Spec{
 	Stop:      "StopSynthesis",
 }
 
-// Start opens a session and blocks until text may be sent.
+// Start opens a session and blocks until text may be sent. See [Recognizer.Start].
 func (s *StreamSynthesizer) Start(ctx context.Context, p StreamSynthesisParams) error {
 	return s.start(ctx, p, session.Params{})
 }
@@ -127,7 +129,8 @@ func (h *StreamSynthesizerHandlers) typed(e Event) {
 // splits them. Long text is sent as several messages of 1,000 characters, which
 // every document of the service allows; the strictest allows 100,000 in a session.
 // A whole SSML document, known by its root <speak>, is sent as one message, and is a
-// *ParamError if it is longer than a frame of 16 KiB. Empty text does nothing.
+// *ParamError if it is longer than a frame of 16 KiB, as is text that is no UTF-8.
+// Empty text does nothing. Other errors are those of [Recognizer.SendAudio].
 //
 // The service ends a session with StatusIdleTimeout when no text comes for ten
 // seconds, or for about 23 with pings, which are on by default.
@@ -149,7 +152,8 @@ func (s *StreamSynthesizer) SendText(text string) error {
 
 // Flush makes the service speak what it has of the text, as it does at the end of a
 // sentence. The service does not answer. The vendor advises against it where
-// punctuation does the same: the voice knows only what is before.
+// punctuation does the same: the voice knows only what is before. Errors are those of
+// [Recognizer.SendAudio].
 func (s *StreamSynthesizer) Flush() error {
 	return s.o.core.Task().Send("FlushText", sdkContext, map[string]any{})
 }
@@ -159,7 +163,8 @@ func (s *StreamSynthesizer) Flush() error {
 // the end of it may be lost. CompleteTimeout bounds it if ctx does not.
 func (s *StreamSynthesizer) Stop(ctx context.Context) error { return s.o.session().Stop(ctx) }
 
-// Shutdown drops the session, for example when the listener interrupts.
+// Shutdown drops the session, for example when the listener interrupts. See
+// [Recognizer.Shutdown].
 func (s *StreamSynthesizer) Shutdown() { s.o.session().Shutdown() }
 
 // Done reports the end of the session. See [Recognizer.Done].

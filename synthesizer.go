@@ -29,9 +29,9 @@ type SynthesisParams struct {
 	Text       string // required, UTF-8, at most 300 characters unless it is SSML; see LongText
 	Voice      string // "" means DefaultVoice
 	Format     Format // "" means FormatPCM; FormatWAV and FormatMP3 also work
-	SampleRate int    // 0 means DefaultSampleRate
+	SampleRate int    // hertz; 0 means DefaultSampleRate
 	Volume     *int   // 0 to 100; nil means DefaultVolume, new(0) is silence
-	SpeechRate int    // -500 to 500
+	SpeechRate int    // -500, half the speed, to 500, twice the speed
 	PitchRate  int    // -500 to 500
 
 	EnableSubtitle bool // word timing, delivered to OnMetaInfo; some voices, such as xiaoyun, have none, and the task fails

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // countingSource makes tokens that live for ttl and takes a second for each.
@@ -811,6 +813,7 @@ func (secretive) Token(context.Context) (*Token, error) {
 // Marked secrets are looked for in everything that can be printed, on every
 // way on which a lookup fails.
 func TestNothingShowsASecret(t *testing.T) {
+	effort.Long(t)
 	key := AccessKey{ID: "MARKEDid", Secret: "MARKEDsecret", SecurityToken: "MARKEDsts+/="}
 	token := Token{"MARKEDtoken", time.Now()}
 	cached := CacheTokens(secretive{"MARKED"}, time.Minute)

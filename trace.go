@@ -83,9 +83,9 @@ type (
 	}
 	// TraceMessage describes one message.
 	TraceMessage struct {
-		Namespace, Name, TaskID string // Name is "" for audio
-		Size                    int
-		Status                  int
+		Namespace, Name, TaskID string        // Name is "" for audio
+		Size                    int           // bytes
+		Status                  int           // of an event; see StatusCode
 		Duration                time.Duration // write or callback time
 		Pending                 int           // events waiting for callbacks
 		Err                     error

@@ -64,7 +64,7 @@ type Sentence struct {
 	Begin      time.Duration // where the sentence began
 	Time       time.Duration // how far the service had got, silence after the sentence included; see End
 	Text       string        // the whole sentence so far; it replaces earlier text
-	Confidence float64
+	Confidence float64       // 0 to 1
 	Words      []Word
 	Stash      *Stash // in SentenceEnd, if the next sentence has begun
 

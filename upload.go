@@ -38,7 +38,7 @@ type watchdog struct {
 	cancel context.CancelCauseFunc
 
 	mu      sync.Mutex
-	timer   *time.Timer // nil if there is no bound
+	timer   *time.Timer // nil before the first bound
 	stopped bool
 }
 
@@ -49,7 +49,6 @@ func (w *watchdog) bound(d time.Duration, err error) {
 	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
-		w.timer = nil
 	}
 	if d > 0 && !w.stopped {
 		w.timer = time.AfterFunc(d, func() { w.cancel(err) })
@@ -239,7 +238,7 @@ func (u *upload) failure() error {
 func (u *upload) settle() {
 	u.turn <- struct{}{}
 	defer func() { <-u.turn }()
-	if u.filling && settled(u.filled) {
-		u.filling = false
+	if u.filling {
+		settled(u.filled)
 	}
 }

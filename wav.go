@@ -129,13 +129,11 @@ func readWAVHeader(r io.Reader) (h wavHeader, err error) {
 type wavReader struct {
 	r       io.Reader
 	h       wavHeader
-	empty   bool  // there is nothing to read
+	empty   bool  // there is nothing to read, if read returns io.EOF
 	skipped int64 // bytes
 
-	riff     int64 // size of what follows in the file, by the header
-	longRIFF int64 // the same, and
+	riff     int64 // size of what follows in the file
 	longData int64 // size of the samples, in files that may be longer than 4 GiB
-	long     bool  // there are these
 }
 
 func (w *wavReader) skip(size int64) error {
@@ -185,9 +183,8 @@ func (w *wavReader) read() error {
 func (w *wavReader) file() error {
 	var head [12]byte
 	for tags := range maxWAVChunks {
-		n, err := io.ReadFull(w.r, head[:id3HeaderSize])
-		if err != nil {
-			w.empty = n == 0 && tags == 0
+		if _, err := io.ReadFull(w.r, head[:id3HeaderSize]); err != nil {
+			w.empty = tags == 0
 			return err
 		}
 		size, ok := id3Size(head[:])
@@ -246,7 +243,10 @@ func (w *wavReader) sizes(size int64) (read int64, err error) {
 		return 0, err
 	}
 	le := binary.LittleEndian
-	w.longRIFF, w.longData, w.long = int64(le.Uint64(chunk[:])), int64(le.Uint64(chunk[8:])), true
+	if w.riff == math.MaxUint32 {
+		w.riff = int64(le.Uint64(chunk[:]))
+	}
+	w.longData = int64(le.Uint64(chunk[8:]))
 	return int64(len(chunk)), nil
 }
 
@@ -254,16 +254,12 @@ func (w *wavReader) sizes(size int64) (read int64, err error) {
 // known. Programs that cannot seek leave any of these sizes: arecord 0x80000000,
 // GStreamer 0x7fff0000, ffmpeg 0xffffffff, mpg123 and faad 0.
 func (w *wavReader) dataSize(size int64) int64 {
-	riff := w.riff
-	if w.long && riff == math.MaxUint32 {
-		riff = w.longRIFF
-	}
-	if w.long && size == math.MaxUint32 {
-		size = w.longData
+	if size == math.MaxUint32 {
+		size = w.longData // 0 if there is none
 	} else if near(size, 2<<30) || near(size, 4<<30) {
 		return -1
 	}
-	if size <= 0 || size > riff {
+	if size <= 0 || size > w.riff {
 		return -1
 	}
 	return size
@@ -277,7 +273,7 @@ const id3HeaderSize = 10
 // id3Size returns the length of the ID3v2 tag of which head is the header, without
 // the header.
 func id3Size(head []byte) (size int64, ok bool) {
-	if len(head) < id3HeaderSize || string(head[:3]) != "ID3" || head[3] == 0xFF || head[4] == 0xFF {
+	if len(head) < id3HeaderSize || string(head[:3]) != "ID3" {
 		return 0, false
 	}
 	for _, b := range head[6:10] {
@@ -294,7 +290,7 @@ func id3Size(head []byte) (size int64, ok bool) {
 
 // isRIFF reports whether head is that of a file of chunks, little-endian.
 func isRIFF(head []byte) bool {
-	return len(head) >= 4 && slices.Contains([]string{"RIFF", "RF64", "BW64"}, string(head[:4]))
+	return slices.Contains([]string{"RIFF", "RF64", "BW64"}, string(head[:min(len(head), 4)]))
 }
 
 // kinds are what files begin with that are neither WAV nor raw PCM.
@@ -342,18 +338,18 @@ func notWAV(head []byte, tagged bool) error {
 	if err := kindOf(head); err != nil {
 		return err
 	}
-	size, format := mpegFrame(head)
+	_, format := mpegFrame(head)
 	switch {
-	case size > 0 && format == FormatAAC:
+	case format == FormatAAC:
 		return compressed("an AAC file", "aac", FormatAAC)
-	case size > 0 || tagged:
+	case format == FormatMP3 || tagged:
 		return compressed("an MP3 file", "mp3", FormatMP3)
 	}
 	return &ParamError{"audio", nil, "not a WAV file"}
 }
 
 // mpegFrame returns the length of the frame of MP3 or AAC (ADTS) that begins with
-// head, and which of them it is; 0 if head is no such thing.
+// head, and which of them it is; 0 and "" if head is no such thing.
 func mpegFrame(head []byte) (size int, f Format) {
 	if len(head) < 6 || head[0] != 0xFF || head[1]&0xE0 != 0xE0 {
 		return 0, ""
@@ -395,13 +391,13 @@ const (
 // header returns the header of f, which has 16-bit PCM.
 func (f WAVFormat) header() []byte {
 	le := binary.LittleEndian
-	size := f.DataSize
+	size, padded := f.DataSize, f.DataSize+f.DataSize&1
 	if size < 0 {
-		size = unknownSize
+		size, padded = unknownSize, unknownSize
 	}
 	h := make([]byte, 0, wavHeaderSize)
 	h = append(h, "RIFF"...)
-	h = le.AppendUint32(h, uint32(size+size&1+wavHeaderSize-8))
+	h = le.AppendUint32(h, uint32(padded+wavHeaderSize-8))
 	h = append(h, "WAVEfmt "...)
 	h = le.AppendUint32(h, 16) // size of this chunk
 	h = le.AppendUint16(h, wavePCM)

@@ -24,6 +24,7 @@ func said(stdout string) string {
 }
 
 func TestFileTranscribesWhatItIsGiven(t *testing.T) {
+	t.Parallel()
 	const spoken = "你好，世界。Hello, Go!"
 	recording, err := os.ReadFile("../testdata/test1.wav")
 	if err != nil {
@@ -56,6 +57,7 @@ func TestFileTranscribesWhatItIsGiven(t *testing.T) {
 }
 
 func TestFileTakesTheGatewayThatIsNamed(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{})
 	defer server.Close()
 	if got := said(mustRun(t, command(t, "file", arguments(server.Config(), "testdata/test1.wav")...))); got != recordedText {
@@ -67,6 +69,7 @@ func TestFileTakesTheGatewayThatIsNamed(t *testing.T) {
 }
 
 func TestFileSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{})
 	defer server.Close()
 	cfg := server.Config()
@@ -93,6 +96,7 @@ func TestFileSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestAnInterruptEndsFileWith130(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("no interrupts to send")
 	}

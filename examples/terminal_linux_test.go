@@ -36,7 +36,7 @@ func TestOnATerminalAPartialResultChangesInPlace(t *testing.T) {
 	t.Parallel()
 	for program, lines := range map[string][]string{
 		"recognizer":  {recordedText},
-		"transcriber": {"0s to 1.909s: 你好，世界。", "2.01s to 4.67s: Hello, Go! ", "4.77s to 6.08s: 🎙"},
+		"transcriber": {"0s to 1.91s: 你好，世界。", "2.01s to 4.67s: Hello, Go! ", "4.77s to 6.08s: 🎙"},
 	} {
 		t.Run(program, func(t *testing.T) {
 			tty, user := openTerminal(t)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/conformance"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wire"
 	"github.com/nlsgo/nls/internal/wsframe"
 )
@@ -247,6 +248,7 @@ func vandalise(t *testing.T, s *Server, secure bool, seed uint64) {
 // Whatever clients send and however they leave, the others are served meanwhile,
 // nothing stays behind, and the server closes at once.
 func TestNoClientHarmsAnother(t *testing.T) {
+	effort.Long(t)
 	for _, secure := range []bool{false, true} {
 		t.Run(map[bool]string{false: "tcp", true: "tls"}[secure], func(t *testing.T) {
 			opts := twoAccounts()
@@ -271,7 +273,7 @@ func TestNoClientHarmsAnother(t *testing.T) {
 				}
 			})
 			turn := make(chan struct{}, 16)
-			for seed := range uint64(200) {
+			for seed := range uint64(effort.Times(200, 40)) {
 				turn <- struct{}{}
 				vandals.Go(func() {
 					defer func() { <-turn }()
@@ -346,8 +348,10 @@ func TestLongFramesAreRefusedUnread(t *testing.T) {
 // A frame that is refused while events are on their way is answered with a close
 // frame too, after which nothing comes.
 func TestNothingFollowsTheCloseFrame(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	s := start(t, Options{Engine: fakeEngine{}})
-	for range 20 {
+	for range effort.Times(20, 6) {
 		c := dial(t, s, "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"enable_intermediate_result":true}`)
 		c.want("TranscriptionStarted")
@@ -406,6 +410,8 @@ func account(t *testing.T, s *Server, name, space string) *client {
 
 // Tasks belong to connections: the ID of another's task is no way into it.
 func TestOneClientCannotTakeAnothersSession(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	s := start(t, twoAccounts())
 	var audio bytes.Buffer
 	cfg := s.Config()
@@ -484,6 +490,8 @@ func TestOneClientCannotTakeAnothersToken(t *testing.T) {
 // Each account has its own quota, of which only sessions that have started take a
 // part, and give it back once.
 func TestOneClientCannotTakeAnothersQuota(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	opts := twoAccounts()
 	opts.MaxSessions = 1
 	s := start(t, opts)

@@ -92,7 +92,7 @@ func newAccounts(o Options) *accounts {
 	if a.accessKeys == nil {
 		a.accessKeys = map[string]string{defaultKeyID: defaultSecret}
 	}
-	a.appKey = first(a.appKeys, nil)
+	a.appKey = first(a.appKeys, func(string) bool { return true })
 	home := a.appKeys[a.appKey]
 
 	static := o.Tokens
@@ -117,12 +117,7 @@ func first(m map[string]string, good func(string) bool) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	if good != nil {
-		if i := slices.IndexFunc(keys, good); i >= 0 {
-			return keys[i]
-		}
-	}
-	return keys[0]
+	return keys[max(0, slices.IndexFunc(keys, good))]
 }
 
 // owner returns the account of an access key.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // refusals of protocol §1.3.
@@ -80,6 +82,7 @@ func TestExpireAllExpiresWhatThereIsAndNothingLater(t *testing.T) {
 }
 
 func TestOldTokensAreForgotten(t *testing.T) {
+	effort.Long(t)
 	a := newAccounts(Options{TokenTTL: -1})
 	for i := range 3 * maxTokens {
 		a.issue(fmt.Sprint(i), "x")

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // runs is a format for tests: a byte with a sample value and a byte with a count of
@@ -155,6 +157,8 @@ func TestBytesCountAsTheAudioThatTheyDecodeTo(t *testing.T) {
 }
 
 func TestWithoutACodecAudioCannotBeDecoded(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, format := range []string{"opus", "opu", "speex", "amr", "mp3", "aac"} {
 		c := dial(t, start(t, Options{Codecs: map[string]Codec{format: {}}}), "SpeechTranscriber", "")
 		c.send("StartTranscription", `{"format":"`+format+`"}`)

@@ -2,7 +2,6 @@ package nlstest
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -44,7 +43,9 @@ const (
 	stopping // the last results are on their way
 )
 
-func (s state) String() string { return [...]string{"ready", "starting", "working", "stopping"}[s] }
+func (s state) String() string {
+	return [...]string{starting: "starting", working: "working", stopping: "stopping"}[s]
+}
 
 // conn is one websocket. Everything about it happens on the goroutine of run:
 // what the reader reads and what an engine says comes to it by channels, so there
@@ -65,9 +66,6 @@ type conn struct {
 	spoken chan utterance // from the synthesis of the running task, nil if there is none
 	engine engineQueue    // of the running recognition, zero if there is none
 	done   chan struct{}  // closed when run ends
-
-	ctx    context.Context
-	cancel context.CancelFunc
 
 	state    state
 	product  *product
@@ -135,7 +133,6 @@ func newConn(s *Server, ws *websocket.Conn, l *link, account string, number int,
 
 // run serves the connection until it ends.
 func (c *conn) run() {
-	c.ctx, c.cancel = context.WithCancel(c.server.ctx)
 	c.server.running.Go(c.read)
 	c.lastData = time.Now()
 	c.timer = time.NewTimer(time.Hour)
@@ -143,9 +140,6 @@ func (c *conn) run() {
 	defer func() { // also when OnFrame or the engine has ended this goroutine, as t.FailNow does
 		defer c.link.Close()
 		defer close(c.done)
-		defer c.cancel()
-		defer c.timer.Stop()
-		defer c.grace.Stop()
 		c.dropTask()
 	}()
 	c.arm()
@@ -182,7 +176,6 @@ func (c *conn) run() {
 		case <-c.timer.C:
 			c.checkDeadlines()
 		case <-c.reply:
-			c.reply = nil
 			c.onReply()
 		case <-c.link.gone:
 			c.over = true
@@ -197,7 +190,7 @@ func (c *conn) heard(then func()) {
 	if then != nil {
 		then()
 	}
-	if full && !c.engine.full() { // the client could not be heard meanwhile
+	if full { // the client could not be heard meanwhile
 		c.lastData = time.Now()
 		c.lastPCM = c.lastData
 		c.arm()
@@ -208,21 +201,17 @@ func (c *conn) heard(then func()) {
 func (c *conn) read() {
 	c.ws.SetReadLimit(maxMessage)
 	c.ws.SetPingHandler(func(data string) error {
-		if !c.pass(message{kind: pingMessage, data: []byte(data)}) {
-			return net.ErrClosed
-		}
+		c.pass(message{kind: pingMessage, data: []byte(data)})
 		return nil
 	})
-	c.ws.SetCloseHandler(func(int, string) error { return nil }) // run answers it
 	for {
 		kind, r, err := c.ws.NextReader()
-		if err != nil {
-			c.pass(message{kind: endMessage, err: err})
-			return
-		}
 		buf := buffers.Get().(*bytes.Buffer)
 		buf.Reset()
-		if _, err := buf.ReadFrom(r); err != nil {
+		if err == nil {
+			_, err = buf.ReadFrom(r)
+		}
+		if err != nil {
 			c.pass(message{kind: endMessage, err: err})
 			return
 		}
@@ -230,18 +219,14 @@ func (c *conn) read() {
 		if kind == websocket.BinaryMessage {
 			m.kind = binaryMessage
 		}
-		if !c.pass(m) {
-			return
-		}
+		c.pass(m)
 	}
 }
 
-func (c *conn) pass(m message) bool {
+func (c *conn) pass(m message) {
 	select {
 	case c.in <- m:
-		return true
 	case <-c.done:
-		return false
 	}
 }
 
@@ -253,10 +238,10 @@ func (c *conn) handle(m message) {
 		if !utf8.Valid(m.data) {
 			// The service says nothing (protocol §1.6).
 			c.close(websocket.CloseInvalidFramePayloadData, "")
-			break
+		} else {
+			c.lastData = time.Now()
+			c.handleText(m.data)
 		}
-		c.lastData = time.Now()
-		c.handleText(m.data)
 	case binaryMessage:
 		if c.state != ready { // there the idle timer runs on (protocol §12)
 			c.lastData = time.Now()
@@ -422,15 +407,13 @@ func (c *conn) start(p *product, d *directive, fault *Fault) *failure {
 		if p.started != "" {
 			c.send(c.event(p.started, nil))
 		}
-		if c.task != t || c.over {
+		if c.task != t {
 			return
 		}
 		c.lastPCM = time.Now()
 		c.lastData, c.gotPCM = c.lastPCM, false
 		c.arm()
-		if f := t.begin(); f != nil {
-			c.fail(f)
-		}
+		t.begin()
 	}
 	t.prepare(func() {
 		if p.started == "" {
@@ -471,9 +454,7 @@ func (c *conn) handleBinary(data []byte) {
 		if !c.at(DuringAudio) {
 			return
 		}
-		if f := c.task.audio(data); f != nil {
-			c.fail(f)
-		}
+		c.task.audio(data)
 	}
 }
 
@@ -503,11 +484,14 @@ func (c *conn) completeUnasked() {
 	c.complete()
 }
 
+// runs reports whether t has not ended, perhaps while it was sending.
+func (c *conn) runs(t task) bool { return c.task == t && !c.over }
+
 // dropTask is endTask for a task whose client has gone, which the service notices
 // at the idle cut.
 func (c *conn) dropTask() {
 	noticed, _ := c.deadline()
-	if idle := c.server.opts.IdleTimeout; noticed.IsZero() && idle > 0 {
+	if idle := c.server.opts.IdleTimeout; noticed.IsZero() {
 		noticed = time.Now().Add(idle)
 	}
 	c.endTask(noticed)
@@ -547,15 +531,14 @@ func (c *conn) hangUp() {
 		return
 	}
 	c.closeWrite()
-	late := time.NewTimer(linger)
-	defer late.Stop()
+	late := time.After(linger)
 	for ended := false; !ended; {
 		select {
 		case m := <-c.in:
 			c.received(m)
 			recycle(m)
 			ended = m.kind == endMessage
-		case <-late.C:
+		case <-late:
 			ended = true
 		case <-c.link.gone:
 			ended = true
@@ -606,7 +589,7 @@ func (c *conn) deadline() (time.Time, *failure) {
 	}
 	if c.state == working && !c.product.text && !c.product.described {
 		// The engine speaks first, but one that has had nothing yet waits for no more.
-		if starved := c.lastPCM.Add(idle); starved.Before(at) || starved.Equal(at) && c.gotPCM {
+		if starved := c.lastPCM.Add(idle); starved.Before(at) || c.gotPCM {
 			return starved, errAudioTimeout
 		}
 	}
@@ -666,7 +649,7 @@ func (c *conn) write(m outgoing) {
 		return
 	}
 	data, err := wire.Marshal(m.event)
-	if err == nil && len(data) > maxFrame {
+	if len(data) > maxFrame {
 		if p, ok := m.event.Payload.(interface{ withoutWords() any }); ok {
 			m.event.Payload = p.withoutWords()
 			data, err = wire.Marshal(m.event)

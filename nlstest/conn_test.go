@@ -16,6 +16,8 @@ import (
 
 	"github.com/nlsgo/nls/internal/wire"
 	"github.com/nlsgo/nls/internal/wsframe"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // inBubble runs f in a testing/synctest bubble, where time passes when everybody
@@ -31,6 +33,8 @@ func everywhere(t *testing.T, f func(t *testing.T, opts Options)) {
 }
 
 func TestATaskRunsOverEveryTransport(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	everywhere(t, func(t *testing.T, opts Options) {
 		opts.Engine = fakeEngine{}
 		s := start(t, opts)
@@ -205,6 +209,7 @@ func enter(c *client, state string) {
 }
 
 func TestValidationOrder(t *testing.T) {
+	effort.Long(t)
 	// Each message has the faults of the rows below it as well, so that the order
 	// of the checks shows.
 	id := strings.Repeat("a", 32)
@@ -451,6 +456,8 @@ func TestNegativeIdleTimeoutMeansNone(t *testing.T) {
 }
 
 func TestAConnectionTakesTaskAfterTask(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	everywhere(t, func(t *testing.T, opts Options) {
 		opts.Engine = fakeEngine{}
 		s := start(t, opts)
@@ -495,6 +502,8 @@ func TestPingsAreAnsweredWithTheirPayload(t *testing.T) {
 }
 
 func TestClientMayClose(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for name, c := range map[string]struct {
 		payload []byte
 		want    int
@@ -515,6 +524,8 @@ func TestClientMayClose(t *testing.T) {
 }
 
 func TestBrokenFramesEndTheConnection(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, row := range []struct {
 		name  string
 		frame []byte
@@ -591,6 +602,7 @@ func TestOnFrameSeesTheWireInItsOrder(t *testing.T) {
 }
 
 func TestCloseEndsEverythingAndWaits(t *testing.T) {
+	effort.Long(t)
 	everywhere(t, func(t *testing.T, opts Options) {
 		said := make(chan string)
 		opts.Engine = fakeEngine{said: said}
@@ -622,6 +634,8 @@ func TestCloseEndsEverythingAndWaits(t *testing.T) {
 }
 
 func TestCloseClientConnectionsLeavesTheServerRunning(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	everywhere(t, func(t *testing.T, opts Options) {
 		s := start(t, opts)
 		c := dial(t, s, "SpeechTranscriber", "")

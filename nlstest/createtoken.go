@@ -243,7 +243,7 @@ func claimRPC(r *http.Request, params url.Values) (c claim, refusal *popError) {
 
 func parseTimestamp(s string) (at time.Time, ok bool) {
 	for _, shape := range []string{timestampShape, millisShape} {
-		if at, err := time.Parse(shape, s); err == nil && at.Format(shape) == s {
+		if at, _ := time.Parse(shape, s); at.Format(shape) == s {
 			return at, true
 		}
 	}
@@ -296,7 +296,7 @@ func claimROA(r *http.Request, params url.Values) (c claim, refusal *popError) {
 func parameters(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	raw := r.URL.RawQuery
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Method == http.MethodPost && kind == "application/x-www-form-urlencoded" {
+	if kind == "application/x-www-form-urlencoded" {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequest))
 		if err != nil {
 			return nil, false

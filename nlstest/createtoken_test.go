@@ -23,6 +23,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // The test vectors of protocol §9.2.
@@ -398,6 +399,7 @@ func TestNonceIsGoodOnceForItsKey(t *testing.T) {
 }
 
 func TestNoncesAreBounded(t *testing.T) {
+	effort.Long(t)
 	a := newAccounts(Options{})
 	a.perSecond = 4 * maxNonces
 	for i := range 3 * maxNonces {

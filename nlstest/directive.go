@@ -199,14 +199,14 @@ func (p *params) bool(key string) (b bool) {
 
 // int is the integer at key, which must be within lo and hi.
 func (p *params) int(key string, def, lo, hi int) int {
-	var n int
+	var n int64 // as wide on each machine
 	if !p.read(key, &n) {
 		return def
 	}
-	if n < lo || n > hi {
-		p.fail(invalidField(key, strconv.Itoa(n)))
+	if n < int64(lo) || n > int64(hi) {
+		p.fail(invalidField(key, strconv.FormatInt(n, 10)))
 	}
-	return n
+	return int(n)
 }
 
 // check looks at the types of parameters that no engine here makes use of.

@@ -135,12 +135,11 @@ func (s sentenceEnd) continued(index int, time int64) continuable {
 	s.Stash.SentenceID += index
 	s.Stash.BeginTime += time
 	s.Stash.CurrentTime += time
-	s.Stash.Words = later(s.Stash.Words, time)
 	return s
 }
 
+// later changes words, which no other event has.
 func later(words []wordRow, time int64) []wordRow {
-	words = append([]wordRow{}, words...)
 	for i := range words {
 		words[i].StartTime += time
 		words[i].EndTime += time

@@ -65,12 +65,12 @@ func ExampleScript() {
 	// 2 谢谢。
 }
 
-// A Fault happens at a point of a session: here the first two connections break once
-// the task has begun, and the third one works.
+// A Fault happens at a point of a session: here the first connection breaks once the task
+// has begun, and the second one works.
 func ExampleFault() {
 	var connections atomic.Int32
 	server := nlstest.NewServer(nlstest.Options{Fault: func(*http.Request) *nlstest.Fault {
-		if connections.Add(1) > 2 {
+		if connections.Add(1) > 1 {
 			return nil
 		}
 		return &nlstest.Fault{At: nlstest.AfterStart, Do: nlstest.Reset}
@@ -88,7 +88,7 @@ func ExampleFault() {
 		return err
 	})
 	fmt.Println(connections.Load(), err)
-	// Output: 3 <nil>
+	// Output: 2 <nil>
 }
 
 // Faults have names, for tables of tests and for the URL that another program is

@@ -3,6 +3,7 @@ package nlstest
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,15 +112,6 @@ func nameOf(names []string, i int) string {
 	return names[i]
 }
 
-func indexOf(names []string, name string) (int, bool) {
-	for i, n := range names {
-		if n == name {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
 // maxHugeText is the most MiB that HugeText sends.
 const maxHugeText = 1024
 
@@ -180,12 +172,10 @@ func ParseFault(name string) (*Fault, error) {
 		return nil, fmt.Errorf("nlstest: fault %q: want action@point", name)
 	}
 	f := new(Fault)
-	i, ok := indexOf(actionNames, do)
-	if f.Do = Action(i); !ok {
+	if f.Do = Action(slices.Index(actionNames, do)); f.Do < 0 {
 		return nil, fmt.Errorf("nlstest: fault %q: unknown action", name)
 	}
-	i, ok = indexOf(pointNames, at)
-	if f.At = Point(i); !ok {
+	if f.At = Point(slices.Index(pointNames, at)); f.At < 0 {
 		return nil, fmt.Errorf("nlstest: fault %q: unknown point", name)
 	}
 	for more {

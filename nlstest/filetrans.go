@@ -151,7 +151,7 @@ func (t *fileTasks) ask(id, account string, lite bool) (fileAnswer, *popError) {
 	switch {
 	case task == nil, task.account != account, task.lite != lite, !task.solved.IsZero() && now.Sub(task.solved) > fileResultKept:
 		return fileState(id, nls.StatusFileTaskExpired), nil
-	case !task.asked.IsZero() && now.Sub(task.asked) < time.Second:
+	case now.Sub(task.asked) < time.Second:
 		return fileAnswer{}, errThrottled
 	}
 	task.asked = now
@@ -263,10 +263,10 @@ func (s *Server) newFileTask(text []byte, account string) (_ *fileTask, code int
 		"enable_semantic_sentence_detection", "enable_timestamp_alignment", "punctuation_mark")
 	p.check(func() any { return new(string) }, "version", "vocabulary_id", "class_vocabulary_id", "customization_id")
 	p.check(func() any { return new([]object) }, "valid_times")
-	switch _, registered := s.accounts.appKeys[appKey]; {
-	case appKey == "" && fields["appkey"] == nil && fields["app_key"] == nil:
+	switch status, _ := s.accounts.checkAppKey(appKey, account); {
+	case fields["appkey"] == nil && fields["app_key"] == nil:
 		return nil, nls.StatusFileEmptyAppKey
-	case !registered || s.accounts.appKeys[appKey] != account:
+	case status != 0:
 		return nil, nls.StatusFileAppKeyUnregistered
 	case p.failed != nil:
 		return nil, nls.StatusFileParameterInvalid
@@ -300,12 +300,10 @@ func (s *Server) runFile(t *fileTask) {
 	case <-s.ctx.Done():
 		return
 	}
-	if d := s.opts.ReplyDelay; d > 0 {
-		select {
-		case <-time.After(d):
-		case <-s.ctx.Done():
-			return
-		}
+	select {
+	case <-time.After(s.opts.ReplyDelay):
+	case <-s.ctx.Done():
+		return
 	}
 	s.files.set(t, fileState(t.id, nls.StatusFileRunning))
 	a := s.hearFile(t)
@@ -346,7 +344,8 @@ func (s *Server) hearFile(t *fileTask) fileAnswer {
 	}
 	head = head[:n]
 	h := t.hearing
-	if h.pcm = !bytes.HasPrefix(head, []byte("RIFF")); h.pcm && isCompressed(head) {
+	h.pcm = !bytes.HasPrefix(head, []byte("RIFF"))
+	if isCompressed(head) {
 		return fail(nls.StatusFileNormalizeFailed) // there is no decoder here
 	}
 	sentences, length, err := hear(s.ctx, s.opts.Engine, io.MultiReader(bytes.NewReader(head), limited), h)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wav"
 )
 
@@ -123,6 +124,8 @@ func TestCallsOfTheFileServiceAreSigned(t *testing.T) {
 
 // 200 tasks and 500 questions a second, each of an access key.
 func TestTheQuotaOfTheFileService(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := NewServer(Options{Pipe: true})
 		defer s.Close()
@@ -152,6 +155,7 @@ func TestTheQuotaOfTheFileService(t *testing.T) {
 
 // What is wrong with a task, or with its file, is a state.
 func TestStatesOfATask(t *testing.T) {
+	effort.Long(t)
 	say := speechOf(t, "你好，世界。", 16000)
 	server := NewServer(Options{Files: web(map[string][]byte{
 		"/a.wav": wavFile(16000, say), "/a8.wav": wavFile(8000, speechOf(t, "你好，世界。", 8000)), "/a44.wav": wavFile(44100, make([]byte, 88200)), "/a.pcm": say,
@@ -313,6 +317,7 @@ func flashCall(t *testing.T, s *Server, change func(q url.Values, r *http.Reques
 
 // What the service checks of a request.
 func TestFlashRecognizerChecksItsRequest(t *testing.T) {
+	effort.Long(t)
 	say := wavFile(16000, speechOf(t, "你好。", 16000))
 	s := NewServer(Options{AppKeys: map[string]string{"a": "one", "b": "two"}, Files: web(map[string][]byte{"/a.wav": say})})
 	defer s.Close()
@@ -364,6 +369,9 @@ func TestFlashRecognizerChecksItsRequest(t *testing.T) {
 		}, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c.want == 0 {
+				effort.Thorough(t) // 101 MiB go over a socket
+			}
 			code, answer := flashCall(t, s, c.change, c.body)
 			wantHTTP := http.StatusBadRequest
 			switch c.want {

@@ -218,7 +218,7 @@ func checkFlash(q url.Values, contentType string) *failure {
 		if contentType != "application/text" {
 			return flashParameter("Invalid Content-Type '" + quotable(contentType) + "'!")
 		}
-		if u, err := url.Parse(link); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		if !validFileURL(link, true) {
 			return invalid("audio_address")
 		}
 	}

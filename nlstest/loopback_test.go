@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wav"
 )
 
@@ -97,6 +98,8 @@ func textOf(hs []Hypothesis) string {
 }
 
 func TestLoopbackRoundTrip(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, v := range []Voice{
 		{SampleRate: 8000, Volume: 50}, {SampleRate: 11025, Volume: 50}, {SampleRate: 16000, Volume: 50}, {SampleRate: 22050, Volume: 50},
 		{SampleRate: 24000, Volume: 50}, {SampleRate: 32000, Volume: 50}, {SampleRate: 44100, Volume: 50}, {SampleRate: 48000, Volume: 50},
@@ -191,6 +194,7 @@ func TestSilenceEndsSentencesOfTones(t *testing.T) {
 }
 
 func TestASentenceOfMoreThanAMinuteEndsWithTheNextPause(t *testing.T) {
+	effort.Long(t)
 	text := strings.Repeat(strings.Repeat("长", 99)+"。", 6) // 15 s each
 	pcm, _ := synthesize(t, Loopback(), text, loopbackVoice)
 	var got []int
@@ -204,10 +208,12 @@ func TestASentenceOfMoreThanAMinuteEndsWithTheNextPause(t *testing.T) {
 
 // TestLoopbackLongText is the 10,000 characters that a synthesiser may be fed.
 func TestLoopbackLongText(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	random := rand.New(rand.NewPCG(5, 6))
 	parts := []string{"你好", "世界，", "Hello ", "Go ", "🎙", "👨‍👩‍👧‍👦", "。", "! ", "3.14 ", "\n", "<b>&</b>"}
 	var b strings.Builder
-	for n := 0; n < 10_000; {
+	for n := 0; n < effort.Times(10_000, 3000); {
 		p := parts[random.IntN(len(parts))]
 		b.WriteString(p)
 		n += len([]rune(p))

@@ -90,7 +90,7 @@ func (c *conn) at(p Point) bool {
 	if f := c.fault; f != nil && f.due(p) {
 		t := c.task
 		f.happen(c, p)
-		return !c.over && c.task == t
+		return c.runs(t)
 	}
 	return true
 }
@@ -262,7 +262,6 @@ func (f *misbehaviour) frame(c *conn, m outgoing) (byte, []byte) {
 		opcode = wsframe.Text
 		data, _ = wire.Marshal(m.event)
 	}
-	c.sent = m
 	c.count(opcode, data)
 	return opcode, data
 }
@@ -345,7 +344,7 @@ func (f *misbehaviour) huge(c *conn, e *event) {
 	c.count(wsframe.Text, []byte(head))
 	c.raw(append(wsframe.AppendHeader(nil, wsframe.Fin|wsframe.Text, len(head)+size+len(tail)), head...))
 	chunk := []byte(strings.Repeat("x", 64<<10))
-	for ; size > 0 && !c.over; size -= len(chunk) {
+	for ; size > 0; size -= len(chunk) {
 		c.raw(chunk)
 	}
 	c.raw([]byte(tail))
@@ -353,11 +352,7 @@ func (f *misbehaviour) huge(c *conn, e *event) {
 
 // sleep waits, and answers pings meanwhile. Other messages wait.
 func (c *conn) sleep(d time.Duration) {
-	if c.over {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+	late := time.After(d)
 	for {
 		rx := c.rx
 		if c.held != nil {
@@ -375,7 +370,7 @@ func (c *conn) sleep(d time.Duration) {
 			default:
 				c.held = &m
 			}
-		case <-t.C:
+		case <-late:
 			return
 		case <-c.link.gone:
 			c.over = true
@@ -410,7 +405,7 @@ func (f *Fault) handshake(w http.ResponseWriter, r *http.Request, l *link) http.
 	if err != nil {
 		return nil
 	}
-	defer l.Close()
+	defer l.Close() // which is all that EOF wants
 	switch f.Do {
 	case Garbage:
 		answer := "\x00\x01\x02 this is not HTTP\r\n\r\n"
@@ -426,18 +421,14 @@ func (f *Fault) handshake(w http.ResponseWriter, r *http.Request, l *link) http.
 		<-l.gone
 	case Reset:
 		l.reset()
-	case EOF:
-		l.CloseWrite()
 	}
 	return nil
 }
 
 // sleep waits, and reports false if the connection ends meanwhile.
 func (l *link) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-l.gone:
 		return false

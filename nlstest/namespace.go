@@ -101,24 +101,22 @@ type describedTask struct {
 func (t *describedTask) prepare(ready func()) {
 	t.c.checker = nil // which knows the products only
 	t.task = t.c.taskInfo()
-	ctx, cancel := context.WithCancel(t.c.ctx)
+	ctx, cancel := context.WithCancel(t.c.server.ctx)
 	t.cancel = cancel
 	t.c.engine = t.c.server.newEngineQueue(ctx, func() { t.c.fail(errServer) }, func() {})
 	ready()
 }
 
-func (t *describedTask) begin() *failure {
+func (t *describedTask) begin() {
 	complete := t.complete
 	if len(t.n.Stop) > 0 {
 		complete = nil
 	}
 	t.ask(t.start, complete)
-	return nil
 }
 
-func (t *describedTask) audio(data []byte) *failure {
+func (t *describedTask) audio(data []byte) {
 	t.ask(Input{Audio: append([]byte{}, data...)}, nil)
-	return nil
 }
 
 func (t *describedTask) control(d *directive) *failure {
@@ -150,12 +148,12 @@ func (t *describedTask) ask(in Input, then func()) {
 		}
 		return func() {
 			for _, a := range answers {
-				if t.ended || t.c.task != task(t) || t.c.over {
+				if t.ended || !t.c.runs(t) {
 					return
 				}
 				t.say(a)
 			}
-			if then != nil && !t.ended && t.c.task == task(t) {
+			if then != nil && !t.ended && t.c.runs(t) {
 				then()
 			}
 		}

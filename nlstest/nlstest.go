@@ -102,7 +102,7 @@ const (
 // access key that Server.Config returns, and nothing else.
 type Options struct {
 	Addr string // TCP address to listen on; "" means a free port on 127.0.0.1
-	TLS  bool   // serve wss with the server's own certificate authority
+	TLS  bool   // serve wss with nlstest's own certificate authority
 	Pipe bool   // no TCP: in-memory connections, for testing/synctest
 
 	// PlainToken serves the token API over plain HTTP too, at Server.TokenURLPlain,
@@ -274,7 +274,7 @@ func newServer(opts Options) (*Server, error) {
 		}
 		all[name] = n.product(name)
 	}
-	authority, err := newAuthority()
+	authority, err := theAuthority()
 	if err != nil {
 		return nil, err
 	}
@@ -415,7 +415,8 @@ func (s *Server) AccessKey() nls.AccessKey {
 	return key
 }
 
-// CertificatePEM returns the certificate of the server's own authority.
+// CertificatePEM returns the certificate of the authority that all Servers of this
+// process share. Each process makes its own.
 func (s *Server) CertificatePEM() []byte { return append([]byte(nil), s.authority.pem...) }
 
 // Stats counts what a Server has seen.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // fakeT is a testing.TB that only takes notes.
@@ -136,6 +137,8 @@ func (r fatalRecognition) Finish() ([]Hypothesis, error) {
 }
 
 func TestConfigReachesAServerOnEveryAddress(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for _, addr := range []string{"", ":0", "0.0.0.0:0", "127.0.0.1:0", "localhost:0"} {
 		for _, tls := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%q tls=%v", addr, tls), func(t *testing.T) {

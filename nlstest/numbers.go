@@ -2,6 +2,7 @@ package nlstest
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -80,7 +81,7 @@ func wordsForDigits(text string) (edits []edit) {
 			continue // MP3, 5G
 		}
 		spoken := ""
-		if unicode.Is(unicode.Han, before) || unicode.Is(unicode.Han, after) || strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }) {
+		if strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }) {
 			spoken = hanNumber(number, after)
 			if percent {
 				spoken = "百分之" + spoken
@@ -121,9 +122,9 @@ func hanNumber(number string, after rune) string {
 	switch {
 	case len(parts) > 2 || strings.ContainsAny(whole, ",:"): // a version, an address
 		return strings.Join(strings.FieldsFunc(hanEach(number), func(r rune) bool { return strings.ContainsRune(numberMarks, r) }), "点")
-	case len(whole) >= tooLong || len(whole) > 1 && whole[0] == '0' || after == '年' && len(whole) == 4:
+	case len(whole) >= tooLong || whole[0] == '0' || after == '年' && len(whole) == 4:
 		return hanEach(whole)
-	case whole == "2" && after != 0 && strings.ContainsRune(counted, after):
+	case whole == "2" && strings.ContainsRune(counted, after):
 		return "两"
 	}
 	n, _ := strconv.Atoi(whole)
@@ -133,7 +134,7 @@ func hanNumber(number string, after rune) string {
 // hanEach says digits one by one.
 func hanEach(digits string) string {
 	return strings.Map(func(r rune) rune {
-		if r < utf8.RuneSelf && isDigit(byte(r)) {
+		if isDigit(byte(r)) {
 			return hanDigits[r-'0']
 		}
 		return r
@@ -180,8 +181,8 @@ func hanValue(n int) string {
 
 // clock takes a time such as 9:30 apart.
 func clock(number string) (hour, minute string, ok bool) {
-	hour, minute, ok = strings.Cut(number, ":")
-	return hour, minute, ok && len(hour) <= 2 && len(minute) == 2 && !strings.ContainsAny(hour+minute, numberMarks)
+	hour, minute, _ = strings.Cut(number, ":")
+	return hour, minute, len(hour) <= 2 && len(minute) == 2
 }
 
 // grouped is number without the commas that part its thousands.
@@ -217,7 +218,7 @@ func englishNumber(number string) string {
 		return englishEach(number)
 	case found:
 		return englishNumber(whole) + " point " + englishEach(fraction)
-	case len(whole) >= tooLong || len(whole) > 1 && whole[0] == '0':
+	case len(whole) >= tooLong || whole[0] == '0':
 		return englishEach(whole)
 	}
 	n, _ := strconv.Atoi(whole)
@@ -327,12 +328,12 @@ func plainDigits(run string) string {
 func hanRun(run string, after rune, sure bool) (string, bool) {
 	n := utf8.RuneCountInString(run)
 	if strings.IndexFunc(run, func(r rune) bool { return !isHanDigit(r) }) < 0 { // one by one
-		dated := after != 0 && strings.ContainsRune(afterOne, after) && !(run == "一" && strings.ContainsRune("点时分", after))
+		dated := strings.ContainsRune(afterOne, after) && !(run == "一" && strings.ContainsRune("点时分", after))
 		return plainDigits(run), n >= 3 || sure || dated && (n == 1 || after == '年')
 	}
 	switch {
 	case run == "十":
-		return "10", sure || after != 0 && after != '分' && strings.ContainsRune(afterOne+"个元块天次位名人条", after)
+		return "10", sure || after != '分' && strings.ContainsRune(afterOne+"个元块天次位名人条", after)
 	case !isHanDigit([]rune(run)[0]) && !strings.HasPrefix(run, "十"):
 		return "", false // 万一, 千万
 	}
@@ -340,9 +341,9 @@ func hanRun(run string, after rune, sure bool) (string, bool) {
 	switch {
 	case !ok:
 		return "", false
-	case value >= 1e8 && value%1e8 == 0:
+	case value%1e8 == 0:
 		return strconv.FormatInt(value/1e8, 10) + "亿", true
-	case value >= 1e4 && value%1e4 == 0 && value < 1e8:
+	case value%1e4 == 0 && value < 1e8:
 		return strconv.FormatInt(value/1e4, 10) + "万", true
 	}
 	return strconv.FormatInt(value, 10), true
@@ -352,6 +353,7 @@ func hanRun(run string, after rune, sure bool) (string, bool) {
 func hanParse(run string) (value int64, ok bool) {
 	var section, digit int64 = 0, -1 // below 万; the digit that waits for its unit
 	var last int64 = math.MaxInt64   // unit
+	var before, place int64          // the unit just before; what the last digit counts without one
 	for _, r := range run {
 		unit := map[rune]int64{'十': 10, '百': 100, '千': 1000, '万': 1e4, '亿': 1e8}[r]
 		switch {
@@ -359,10 +361,10 @@ func hanParse(run string) (value int64, ok bool) {
 			if digit > 0 {
 				return 0, false // two digits side by side
 			}
-			digit = int64(hanDigit(r))
+			digit, place = int64(hanDigit(r)), max(before/10, 1) // 两万五 is 25000, 两万零五 20005
 		case unit >= 1e4:
 			section += max(digit, 0)
-			if section == 0 || value != 0 && value < unit {
+			if section == 0 || value != 0 && value <= unit {
 				return 0, false
 			}
 			value += section * unit
@@ -377,11 +379,9 @@ func hanParse(run string) (value int64, ok bool) {
 			section += digit * unit
 			digit, last = -1, unit
 		}
-		if value > 1e12 {
-			return 0, false
-		}
+		before = unit
 	}
-	return value + section + max(digit, 0), true
+	return value + section + max(digit, 0)*place, true
 }
 
 // digitsForEnglish finds what is written in English words, from ten on. Smaller
@@ -416,7 +416,7 @@ func digitsForEnglish(text string) (edits []edit) {
 }
 
 // englishWords are the words of text in lower case, with no mark between them;
-// a mark is a word of its own.
+// a mark is a word of its own, without a place.
 func englishWords(text string) (words []edit) {
 	begin := -1
 	for i, r := range text + " " {
@@ -431,7 +431,7 @@ func englishWords(text string) (words []edit) {
 			begin = -1
 		}
 		if r != ' ' && r != '-' {
-			words = append(words, edit{i, i + utf8.RuneLen(max(r, 0)), ""})
+			words = append(words, edit{})
 		}
 	}
 	return words
@@ -449,29 +449,18 @@ func englishDigits(words []edit) (digits string) {
 	return digits
 }
 
-func englishSmall(word string) int {
-	for n, w := range smallNumbers {
-		if w == word {
-			return n
-		}
-	}
-	return -1
-}
+func englishSmall(word string) int { return slices.Index(smallNumbers, word) }
 
 // englishParse reads a number at the start of words, and how many of them it is.
 func englishParse(words []edit) (value int64, n int, ok bool) {
 	section := int64(-1)         // below a thousand; -1 is none
 	room := int64(1000)          // what may still be added to section must be below
 	last := int64(math.MaxInt64) // unit
-	for ; n < len(words) && value < 1e12; n++ {
+	for ; n < len(words); n++ {
 		word := words[n].text
 		add, unit := int64(englishSmall(word)), int64(0)
-		if add < 0 {
-			for i, t := range tens {
-				if t == word {
-					add = 20 + 10*int64(i)
-				}
-			}
+		if i := slices.Index(tens, word); i >= 0 {
+			add = 20 + 10*int64(i)
 		}
 		switch word {
 		case "hundred":

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 func TestHowLongTheServiceTakes(t *testing.T) {
@@ -116,6 +118,8 @@ func TestALongAudioMessageIsSwallowed(t *testing.T) {
 }
 
 func TestAudioFarFasterThanItPlaysDropsTheConnection(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	const ms = time.Millisecond
 	for name, c := range map[string]struct {
 		real         bool

@@ -30,8 +30,8 @@ type product struct {
 // the goroutine of the connection.
 type task interface {
 	prepare(ready func())          // Start has come: get ready for the client, then call ready
-	begin() *failure               // the client has its answer to Start
-	audio(data []byte) *failure    // a binary message has come
+	begin()                        // the client has its answer to Start
+	audio(data []byte)             // a binary message has come
 	control(d *directive) *failure // a directive that is neither Start nor Stop has come
 	stop(d *directive) *failure    // Stop has come: send what is left, then conn.complete
 	completed() any                // payload of Completed, nil for none

@@ -15,7 +15,9 @@ type push struct {
 // Push sends an event of the test's own to a task that runs: its namespace and
 // taskID, the given name, and payload as JSON, none if nil. The Server itself takes no
 // notice of it, whatever its name. Push returns when the event has been written; not
-// so from OnFrame or Fault, which hold the connection up, so do not call it there.
+// so from OnFrame or Fault, which hold the connection up, so do not call it there. It
+// fails where no such task runs, the connection is lost, or the payload is no JSON or
+// too long for a frame.
 func (s *Server) Push(taskID, name string, payload any) error {
 	p := push{taskID: taskID, name: name, err: make(chan error, 1)}
 	if payload != nil {

@@ -46,7 +46,7 @@ type place struct{ account, product string }
 // places are those that the sessions of one account in one product take.
 type places struct {
 	running int
-	held    []time.Time // when the places of dropped sessions become free
+	held    []time.Time // when the places of sessions that are over become free
 }
 
 func newQuota(o Options) *quota {
@@ -92,14 +92,8 @@ func (q *quota) free(p place, from time.Time) {
 	defer q.mu.Unlock()
 	of := q.places[p]
 	of.running--
+	of.held = append(of.held, from)
 	q.sum--
-	of.expire()
-	switch {
-	case q.limit(p.product) > 0 && time.Now().Before(from):
-		of.held = append(of.held, from)
-	case of.running == 0 && len(of.held) == 0:
-		delete(q.places, p)
-	}
 }
 
 // expire forgets places that have become free.

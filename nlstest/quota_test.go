@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls/internal/wire"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 const (
@@ -31,6 +33,8 @@ func begin(t *testing.T, s *Server, product string) *client {
 }
 
 func TestQuotasAreThoseOfTheServiceForEachProduct(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	for name, c := range map[string]struct {
 		opts Options
 		want [5]int // 0 is not bought

@@ -87,7 +87,7 @@ func newListener(c *conn, p *params) *listener {
 
 // prepare starts the engine, on a goroutine of its own.
 func (l *listener) prepare(ready func()) {
-	l.ctx, l.cancel = context.WithCancel(l.c.ctx)
+	l.ctx, l.cancel = context.WithCancel(l.c.server.ctx)
 	l.request.MaxSilence = l.maxSilence()
 	l.c.engine = l.c.server.newEngineQueue(l.ctx, func() { l.c.fail(errServer) }, l.close)
 	l.c.engine.call(0, func() func() {
@@ -112,7 +112,7 @@ func (l *listener) close() {
 	}
 }
 
-func (l *listener) begin() *failure { return nil }
+func (l *listener) begin() {}
 
 func (l *listener) maxSilence() time.Duration { return time.Duration(l.silence) * time.Millisecond }
 
@@ -305,18 +305,14 @@ func openTranscriber(c *conn, d *directive) (task, *failure) {
 	return t, p.failed
 }
 
-func (t *transcriber) audio(data []byte) *failure {
-	t.write(data, t.report)
-	return nil
-}
+func (t *transcriber) audio(data []byte) { t.write(data, t.report) }
 
 // control takes the parameters that may change while a task runs.
 func (t *transcriber) control(d *directive) *failure {
 	p := paramsOf(d)
-	silence := p.int("max_sentence_silence", t.silence, minSilence, maxSilence)
+	t.silence = p.int("max_sentence_silence", t.silence, minSilence, maxSilence)
 	p.check(func() any { return new(string) }, "vocabulary_id")
-	if p.failed == nil && silence != t.silence {
-		t.silence = silence
+	if p.failed == nil {
 		d := t.maxSilence()
 		t.c.engine.call(0, func() func() {
 			if s, ok := t.engine.(SilenceSetter); ok {
@@ -378,14 +374,11 @@ func (t *transcriber) report(drafts []draft) bool {
 			})
 		}
 	}
-	return t.runs()
+	return t.c.runs(t)
 }
 
-// runs reports whether the task has not ended while it was sending.
-func (t *transcriber) runs() bool { return t.c.task == task(t) && !t.c.over }
-
 func (t *transcriber) event(name string, payload continuable) {
-	if t.runs() {
+	if t.c.runs(t) {
 		if t.timeOffset != 0 || t.indexOffset != 0 {
 			t.c.checker = nil // which counts from 1
 			payload = payload.continued(t.indexOffset, t.timeOffset)
@@ -394,11 +387,8 @@ func (t *transcriber) event(name string, payload continuable) {
 	}
 }
 
-// rows are the words of a result: none unless enable_words is set, but never null.
+// rows are the words of a result, never null.
 func (t *transcriber) rows(words []nls.Word) []wordRow {
-	if !t.words {
-		return []wordRow{}
-	}
 	words = wordsOf(words, t.digits)
 	rows := make([]wordRow, len(words))
 	for i, w := range words {
@@ -429,10 +419,7 @@ func openRecognizer(c *conn, d *directive) (task, *failure) {
 	return r, p.failed
 }
 
-func (r *recognizer) audio(data []byte) *failure {
-	r.write(data, r.hear)
-	return nil
-}
+func (r *recognizer) audio(data []byte) { r.write(data, r.hear) }
 
 // hear takes in what is heard in a piece of audio. It reports false if the task has
 // ended over it, or is about to.
@@ -451,7 +438,7 @@ func (r *recognizer) hear(drafts []draft) bool {
 		r.c.completeUnasked()
 		return false
 	}
-	return r.runs()
+	return r.c.runs(r)
 }
 
 // control is never called: there is no such directive.
@@ -484,11 +471,9 @@ func (r *recognizer) report(drafts []draft) bool {
 			r.current = ""
 			r.until = h.End
 		}
-		if now := r.result(); r.partials && now.Result != before && r.runs() {
+		if now := r.result(); r.partials && now.Result != before && r.c.runs(r) {
 			r.c.send(r.c.event("RecognitionResultChanged", now))
 		}
 	}
-	return r.runs()
+	return r.c.runs(r)
 }
-
-func (r *recognizer) runs() bool { return r.c.task == task(r) && !r.c.over }

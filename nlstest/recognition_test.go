@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wav"
 )
 
@@ -141,6 +142,8 @@ func TestResultsComeWhileAudioIsStillSent(t *testing.T) {
 }
 
 func TestSamplesMayBeSplitAcrossMessages(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		whole := slices.Concat(silence(300*time.Millisecond, 16000), sound(200*time.Millisecond, 16000), silence(time.Second, 16000))
 		var want string

@@ -56,7 +56,7 @@ func Replay(r io.Reader, o ReplayOptions) (*Replayer, error) {
 		}
 		script.sessions = append(script.sessions, &replaySession{number: i + 1, first: first.title(), lines: lines})
 	}
-	s, err := newServer(Options{Pipe: o.Pipe, IdleTimeout: -1})
+	s, err := newServer(Options{Pipe: o.Pipe})
 	if err != nil {
 		return nil, err
 	}

@@ -185,13 +185,12 @@ func attribute(e xml.StartElement, name string) (value string, ok bool) {
 
 func (s *synthesis) prepare(ready func()) { ready() }
 
-func (s *synthesis) begin() *failure {
-	s.ctx, s.cancel = context.WithCancel(s.c.ctx)
+func (s *synthesis) begin() {
+	s.ctx, s.cancel = context.WithCancel(s.c.server.ctx)
 	s.c.spoken = make(chan utterance)
 	if s.stopping {
 		s.next()
 	}
-	return nil
 }
 
 func (s *synthesis) end() {
@@ -202,7 +201,7 @@ func (s *synthesis) end() {
 }
 
 // audio is never called: the connection refuses it.
-func (s *synthesis) audio([]byte) *failure { return nil }
+func (s *synthesis) audio([]byte) {}
 
 func (s *synthesis) control(d *directive) *failure {
 	if d.name == "FlushText" {
@@ -252,7 +251,10 @@ func (s *synthesis) next() {
 		s.waiting = s.waiting[1:]
 		s.start = s.position()
 		s.rows = nil
-		if s.flowing && !s.event("SentenceBegin", sentenceIndex{s.index}) {
+		if s.flowing {
+			s.event("SentenceBegin", sentenceIndex{s.index})
+		}
+		if !s.c.runs(s) {
 			return
 		}
 		ctx, out, text, voice := s.ctx, s.c.spoken, s.speaking, s.voice
@@ -261,27 +263,14 @@ func (s *synthesis) next() {
 			delay = s.c.server.delays.firstAudio
 		}
 		s.c.server.running.Go(func() {
-			if wait(ctx, delay) {
+			select {
+			case <-time.After(delay):
 				speak(ctx, engine, text, voice, out)
+			case <-ctx.Done():
 			}
 		})
 	case s.stopping:
 		s.c.complete()
-	}
-}
-
-// wait waits, and reports false if ctx ends before.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -359,8 +348,8 @@ func (s *synthesis) hear(u utterance) {
 	case u.done:
 		s.sentenceEnd()
 	default:
-		if len(u.words) > 0 && s.subtitle && !s.event(s.progress(), s.subtitles(false)) {
-			return
+		if len(u.words) > 0 && s.subtitle {
+			s.event(s.progress(), s.subtitles(false))
 		}
 		s.audioOut(u)
 	}
@@ -369,13 +358,14 @@ func (s *synthesis) hear(u utterance) {
 // sentenceEnd ends a sentence and goes on with the next.
 func (s *synthesis) sentenceEnd() {
 	if s.flowing {
-		if !s.subtitle && !s.event("SentenceSynthesis", s.subtitles(true)) {
-			return
+		if !s.subtitle {
+			s.event("SentenceSynthesis", s.subtitles(true))
 		}
-		if !s.event("SentenceEnd", s.subtitles(true)) {
-			return
-		}
-	} else if s.subtitle && len(s.rows) > 0 && !s.event("MetaInfo", s.subtitles(true)) {
+		s.event("SentenceEnd", s.subtitles(true))
+	} else if s.subtitle && len(s.rows) > 0 {
+		s.event("MetaInfo", s.subtitles(true))
+	}
+	if !s.c.runs(s) {
 		return
 	}
 	s.index++
@@ -404,10 +394,9 @@ func (s *synthesis) audioOut(u utterance) {
 		s.header = nil
 	}
 	for frame := range slices.Chunk(audio, maxAudioFrame) {
-		if !s.runs() {
-			return
+		if s.c.runs(s) {
+			s.c.send(outgoing{audio: frame})
 		}
-		s.c.send(outgoing{audio: frame})
 	}
 }
 
@@ -471,12 +460,9 @@ func (s *synthesis) subtitles(ended bool) subtitles {
 	return subtitles{append([]subtitleRow{whole}, s.rows...)}
 }
 
-// event sends an event. It reports false if the task has ended over it.
-func (s *synthesis) event(name string, payload any) bool {
-	if s.runs() {
+// event sends an event, unless the task has ended over an earlier one.
+func (s *synthesis) event(name string, payload any) {
+	if s.c.runs(s) {
 		s.c.send(s.c.event(name, payload))
 	}
-	return s.runs()
 }
-
-func (s *synthesis) runs() bool { return s.c.task == task(s) && !s.c.over }

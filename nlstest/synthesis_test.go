@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/wav"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // audioOf joins the audio of replies.
@@ -75,6 +77,7 @@ func TestWAVHeaderIsInTheFirstMessage(t *testing.T) {
 }
 
 func TestShortTextIsCutAfter300Characters(t *testing.T) {
+	effort.Long(t)
 	inBubble(t, func(t *testing.T) {
 		text := strings.Repeat("好👍。", 200) // 600 characters
 		for space, want := range map[string]int{"SpeechSynthesizer": 300, "SpeechLongSynthesizer": 600} {
@@ -160,6 +163,8 @@ func TestSubtitlesGrowWithinASentence(t *testing.T) {
 }
 
 func TestSubtitlesOfLongTextFitIntoFrames(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		for _, r := range synthesise(t, "SpeechLongSynthesizer", `{"text":"`+strings.Repeat("好", maxSentence+10)+`","voice":"siqi","enable_subtitle":true}`) {
 			if len(r.raw) > maxFrame {
@@ -249,6 +254,8 @@ func TestFlowingWithoutSubtitles(t *testing.T) {
 }
 
 func TestFlowingSpeaksASentenceBeforeTheTextIsOver(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	everywhere(t, func(t *testing.T, opts Options) {
 		opts.Engine = fakeEngine{}
 		c := dial(t, start(t, opts), "FlowingSpeechSynthesizer", "")
@@ -341,6 +348,8 @@ func TestTaskFailedIsTheLastMessageOfASynthesis(t *testing.T) {
 }
 
 func TestLoopbackSpeaksThroughTheGatewayAndIsUnderstood(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	const text = "你好，世界 🎙 & <b>Go</b>! Pi is 3.14. 再见。\n第二行，没有结尾"
 	everywhere(t, func(t *testing.T, opts Options) {
 		s := start(t, opts)

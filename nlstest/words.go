@@ -94,11 +94,12 @@ func spacedApart(a, b string) bool {
 // or white space.
 func tokenLen(text string) int {
 	const joiner = '\u200d'
+	const joints = "'’-" + numberMarks
 	first, n := utf8.DecodeRuneInString(text)
 	if unicode.Is(unicode.Han, first) {
 		longest := n
 		end := n
-		for i := 1; i < longestWord && end < len(text); i++ {
+		for i := 1; i < longestWord; i++ {
 			_, size := utf8.DecodeRuneInString(text[end:])
 			if end += size; commonWords[text[:end]] {
 				longest = end
@@ -110,7 +111,7 @@ func tokenLen(text string) int {
 	for n < len(text) {
 		r, size := utf8.DecodeRuneInString(text[n:])
 		next, _ := utf8.DecodeRuneInString(text[n+size:])
-		inWord := spaced(last) && (spaced(r) || strings.ContainsRune("'’-"+numberMarks, r) && spaced(next)) || !spaced(last) && strings.ContainsRune("'’-"+numberMarks, last) && spaced(first) && spaced(r)
+		inWord := spaced(last) && (spaced(r) || strings.ContainsRune(joints, r) && spaced(next)) || spaced(first) && strings.ContainsRune(joints, last)
 		if !inWord && !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Sk) && last != joiner {
 			break
 		}

@@ -93,7 +93,7 @@ func mark(r rune, han, other string) string {
 
 // misheard is a letter that sounds like r or, failing that, another one.
 func misheard(r rune) rune {
-	const alike = "他她的得在再是事做作天添好号你泥见建界借一医有又会回人仁上尚下夏中钟气器再在北背京经aeiouabdtkgmnszvf"
+	const alike = "他她的得在再是事做作天添好号你泥见建界借一医有又会回人仁上尚下夏中钟气器再在北背京经aeiouabdtkgkmnszvf"
 	for i := 0; ; {
 		first, size := utf8.DecodeRuneInString(alike[i:])
 		if size == 0 {

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/scratch"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(scratch.Tests{M: m})
 }
 
 const (

@@ -170,7 +170,7 @@ func (r *relay) serve(w http.ResponseWriter, req *http.Request) {
 		log.Printf("%s: %v", req.RemoteAddr, err)
 		send(message{State: "failed", Code: nls.StatusCode(err)})
 	}
-	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(patience))
 }
 
 // transcribe returns what failed at the gateway; a page may go at any time.

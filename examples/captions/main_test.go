@@ -17,16 +17,18 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
+	"github.com/nlsgo/nls/internal/scratch"
 	"github.com/nlsgo/nls/nlstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(scratch.Tests{M: m}) }
 
 // serve starts a gateway and a relay for so many pages. change, if not nil, is for
 // the relay's Config.
 func serve(t *testing.T, pages int, change func(*nls.Config)) (*nlstest.Server, *httptest.Server) {
 	t.Helper()
-	gateway := nlstest.NewServer(nlstest.Options{MaxSessions: -1})
+	gateway := nlstest.NewServer(nlstest.Options{MaxSessions: -1, ReplyDelay: -1})
 	t.Cleanup(gateway.Close)
 	cfg := gateway.Config()
 	if change != nil {
@@ -115,14 +117,16 @@ func say(t *testing.T, gateway *nlstest.Server, text string) []byte {
 		t.Fatal(err)
 	}
 	var pcm bytes.Buffer
-	if err := client.Synthesize(t.Context(), &pcm, nls.SynthesisParams{Text: text}); err != nil {
+	if err := client.Synthesize(t.Context(), &pcm, nls.SynthesisParams{Text: text, SpeechRate: 500}); err != nil {
 		t.Fatal(err)
 	}
 	return pcm.Bytes()
 }
 
-func TestAHundredPagesAtOnceHaveTheirOwnCaptions(t *testing.T) {
-	const pages = 100
+func TestManyPagesAtOnceHaveTheirOwnCaptions(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
+	pages := effort.Times(100, 30)
 	gateway, server := serve(t, pages, nil)
 	texts, audio := make([]string, pages), make([][]byte, pages)
 	for i := range pages {
@@ -167,15 +171,17 @@ func TestAHundredPagesAtOnceHaveTheirOwnCaptions(t *testing.T) {
 }
 
 func TestCaptionsGoOnWhereTheGatewayBrokeOff(t *testing.T) {
+	effort.Thorough(t)
+	t.Parallel()
 	gateway, server := serve(t, 1, nil)
 	var text string
 	var audio []byte
-	for _, sentence := range []string{"第一句话。", "第二句话很长很长很长很长。", "Third."} {
+	for _, sentence := range []string{"一。", "第二句话很长。", "3."} {
 		text += sentence
-		audio = append(append(audio, say(t, gateway, sentence)...), make([]byte, 32000)...) // and a pause
+		audio = append(append(audio, say(t, gateway, sentence)...), make([]byte, 28000)...) // and a pause, which ends a sentence
 	}
 	b := open(t, server)
-	half := len(audio) / 4 * 2 // in the second
+	half := len(audio) / 5 * 2 // in the second
 	if err := b.speak(audio[:half]); err != nil {
 		t.Fatal(err)
 	}

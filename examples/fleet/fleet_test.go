@@ -18,10 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/scratch"
 	"github.com/nlsgo/nls/nlstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(scratch.Tests{M: m}) }
 
 // startRedis starts a redis-server, if one is installed.
 func startRedis(t *testing.T) (addr string) {

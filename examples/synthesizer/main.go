@@ -26,6 +26,7 @@ import (
 var text = flag.String("text", "大壮正想去摘取花瓣,谁知阿丽和阿强突然内讧", "`text` to speak, in place of a file")
 var out = flag.String("out", "", "`file` for the audio, .wav, .mp3 or .pcm; - is WAV on standard output")
 var voice = flag.String("voice", "", "`name` of the voice")
+var rate = flag.Int("rate", 0, "`speed` of the voice, from -500, half, to 500, twice the usual")
 var long = flag.Bool("long", false, "use the service for long texts, which is bought separately")
 var n = flag.Int("n", 1, "`sessions` at once")
 
@@ -63,7 +64,7 @@ func run(ctx context.Context, client *nls.Client) (err error) {
 	if *n < 1 || flag.NArg() > 1 {
 		return fmt.Errorf("-n %d, files %q: want one session at least, and one file at most", *n, flag.Args())
 	}
-	p := nls.SynthesisParams{Text: *text, Voice: *voice, LongText: *long}
+	p := nls.SynthesisParams{Text: *text, Voice: *voice, SpeechRate: *rate, LongText: *long}
 	if name := flag.Arg(0); name != "" {
 		var data []byte
 		if name == "-" {

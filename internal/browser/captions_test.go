@@ -52,12 +52,12 @@ var program = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-var directory string // of program
+var directory string // of program, and what browsers leave; short, for a socket is in it
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	var err error
-	if directory, err = os.MkdirTemp("", "nls-browser"); err != nil {
+	if directory, err = os.MkdirTemp("", "nls"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -155,7 +155,8 @@ func open(t *testing.T, address, language string, flags ...chromedp.ExecAllocato
 		t.Skip("there is no chromium: apt-get install chromium")
 	}
 	flags = append(append(chromedp.DefaultExecAllocatorOptions[:], flags...),
-		chromedp.ExecPath(chromium()), chromedp.WindowSize(800, 500), chromedp.Flag("accept-lang", language))
+		chromedp.ExecPath(chromium()), chromedp.WindowSize(800, 500), chromedp.Flag("accept-lang", language),
+		chromedp.Env("TMPDIR="+directory, "HOME="+directory)) // what it leaves goes with directory
 	if os.Geteuid() == 0 {
 		flags = append(flags, chromedp.NoSandbox) // it refuses to run as root with one
 	}

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -147,6 +149,7 @@ func TestNoncesDiffer(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
+	effort.Long(t)
 	long := `{"ErrMsg":"` + strings.Repeat("x", maxAnswer) + `"}`
 	expiry := time.Unix(1767323045, 0)
 	for _, c := range []struct {
@@ -223,8 +226,9 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 // It once cost 160 ms of CPU at each lookup, and panicked at 400 kB with the key in
 // the text.
 func TestALongSecurityTokenIsNoBurden(t *testing.T) {
+	effort.Long(t)
 	r := service(t, answerWith(400, `{"Code":"InvalidSecurityToken","Message":"SecurityToken is `+markSTS+`"}`))
-	r.SecurityToken = strings.Repeat(markSTS, 400_000/len(markSTS))
+	r.SecurityToken = strings.Repeat(markSTS, effort.Times(400_000, 100_000)/len(markSTS))
 	begin := time.Now()
 	_, err := CreateToken(t.Context(), r)
 	if took := time.Since(begin); took > 10*time.Second {
@@ -253,6 +257,7 @@ func TestOurOwnWordsStay(t *testing.T) {
 }
 
 func TestTransportErrors(t *testing.T) {
+	effort.Long(t)
 	stalled := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			io.ReadAll(r.Body) // or the server does not see that the client left

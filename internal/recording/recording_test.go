@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 func lines(t *testing.T, ls ...Line) []byte {
@@ -68,6 +70,7 @@ func TestSessionsAreInOrderWhateverTheLinesAreIn(t *testing.T) {
 }
 
 func TestWhatIsNoRecordingIsAnError(t *testing.T) {
+	effort.Long(t)
 	good := `{"task_id":"a","seq":1,"time":"2026-01-01T00:00:00Z","kind":"send","text":"x"}` + "\n"
 	for name, tc := range map[string]struct{ in, want string }{
 		"not JSON":      {good + "hello\n", "line 2"},

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // secrets have what spellings differ in.
@@ -170,6 +172,7 @@ func TestSecretsBesideEachOtherAndWithinEachOther(t *testing.T) {
 // A body is kept up to some length, which may be in the midst of a secret or of
 // an escape in it.
 func TestTheBeginningOfASecretAtACutIsHidden(t *testing.T) {
+	effort.Long(t)
 	for name, spell := range spellings {
 		for _, secret := range secrets {
 			if !faithful(name, secret) {

@@ -108,7 +108,15 @@ func (l *line) take() { l.writing <- struct{}{} }
 // inLine runs a test with a line in a bubble.
 func inLine(t *testing.T, writeTimeout time.Duration, f func(t *testing.T, l *line)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newLine(t, writeTimeout, nil)) })
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(t, writeTimeout, nil)
+		defer time.AfterFunc(24*time.Hour, func() { // a deadlock would panic
+			t.Error("not over after a day: the line is cut")
+			l.abort()
+			_ = l.peer.Close()
+		}).Stop()
+		f(t, l)
+	})
 }
 
 // expect compares what parts of the line have noted.

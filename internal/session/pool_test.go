@@ -252,6 +252,10 @@ func (b *basin) takes() {
 // completes gives back the connection that was taken last; callback is how long
 // OnCompleted takes.
 func (b *basin) completes(callback time.Duration) {
+	if len(b.taken) == 0 {
+		b.note("nothing was taken that completes")
+		return
+	}
 	k := b.taken[len(b.taken)-1]
 	b.taken = b.taken[:len(b.taken)-1]
 	k = b.adopt(&attempt{conn: k.conn, token: k.token})
@@ -272,6 +276,11 @@ func (b *basin) says(frame []byte) { _, _ = b.newest().Write(frame) }
 func (b *basin) newest() net.Conn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.ends) == 0 {
+		end, _ := net.Pipe()
+		end.Close() // the diary shows that there was no dial
+		return end
+	}
 	return b.ends[len(b.ends)-1]
 }
 

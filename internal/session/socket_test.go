@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/session"
 	"github.com/nlsgo/nls/nlstest"
 )
@@ -32,6 +33,7 @@ func newSocketFixture(t *testing.T, opts nlstest.Options) *fixture {
 // The best of a few attempts counts: a busy machine may keep any goroutine
 // waiting, but tls.Conn.Close on a full socket takes 5 s every time.
 func TestShutdownUnderTLSWithAFullSocketReturnsWithin50ms(t *testing.T) {
+	effort.Long(t)
 	best := time.Hour
 	for range 5 {
 		if best = min(best, shutdownOnFullSocket(t)); best <= 50*time.Millisecond {

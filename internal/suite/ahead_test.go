@@ -15,6 +15,7 @@ import (
 
 // A first session needs a token and a connection. It gets them at the same time.
 func TestTheWayToTheGatewayIsGoneWhileTheTokenIsLookedUp(t *testing.T) {
+	t.Parallel()
 	const never = time.Hour
 	errLookup, errDial := errors.New("no token"), errors.New("no connection")
 	for _, c := range []struct {
@@ -82,9 +83,7 @@ func TestTheWayToTheGatewayIsGoneWhileTheTokenIsLookedUp(t *testing.T) {
 				if dials, open := w.count(); dials == 0 || open != 0 {
 					t.Errorf("%d dials, %d connections left", dials, open)
 				}
-				if n, stacks := goroutinesOfSessions(); n != 0 {
-					t.Errorf("%d goroutines left:\n%s", n, stacks)
-				}
+				mustHaveNoGoroutine(t)
 			})
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -122,10 +123,15 @@ var boundRuns = []struct {
 // One cancellation, one error: whenever the context ends that a session is tied to, the
 // error is that of the context, with its cause, and never ErrShutdown.
 func TestABoundSessionEndsWithTheErrorOfItsContext(t *testing.T) {
+	t.Parallel()
 	const step = 75 * time.Millisecond
 	hungUp := errors.New("the caller has hung up")
+	tried := effort.OneIn(3)
 	for _, c := range boundRuns {
 		for _, deadline := range []bool{false, true} {
+			if !tried() {
+				continue
+			}
 			t.Run(c.name+map[bool]string{false: ", cancelled", true: ", deadline"}[deadline], func(t *testing.T) {
 				inBubble(t, nlstest.Options{ReplyDelay: 200 * time.Millisecond, MaxSessions: -1}, func(t *testing.T, server *nlstest.Server) {
 					cut := 0
@@ -173,6 +179,7 @@ func TestABoundSessionEndsWithTheErrorOfItsContext(t *testing.T) {
 
 // A session that is not bound any more is left alone, and so is one that has ended.
 func TestBindCanBeUndone(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		r := clientOf(t, server).NewRecognizer(nls.RecognizerHandlers{})
 		if err := r.Start(t.Context(), nls.RecognitionParams{}); err != nil {
@@ -200,6 +207,7 @@ func TestBindCanBeUndone(t *testing.T) {
 // Whatever a Start waits for when the caller's deadline passes, it is no reason to try
 // again, and a loop that asks Retryable ends.
 func TestTheCallersDeadlineEndsALoopThatAsksRetryable(t *testing.T) {
+	t.Parallel()
 	never := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for name, change := range map[string]func(*nls.Config){
 		"its place": func(cfg *nls.Config) {
@@ -238,6 +246,7 @@ func TestTheCallersDeadlineEndsALoopThatAsksRetryable(t *testing.T) {
 // What a Limiter or a TokenSource bounds for itself is not the end of the caller's
 // context: another try may do better.
 func TestADeadlineOfASourceIsNotTheCallers(t *testing.T) {
+	t.Parallel()
 	late := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()

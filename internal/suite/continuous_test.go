@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,12 +21,8 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
-)
-
-var (
-	continuousSeeds     = flag.Int("continuous-seeds", 20, "ways to break the connections of a continuous transcription")
-	continuousSentences = flag.Int("continuous-sentences", 3000, "sentences of a long transcription; 40,000 are three hours")
 )
 
 // counted16k is audio in which each sample of sentence n is n, and silence is 0. So a
@@ -46,9 +41,8 @@ type heardSentence struct {
 const sampleRate16k = 16000
 
 func (c *counted16k) add(value int, d time.Duration) {
-	for range d * sampleRate16k / time.Second {
-		c.pcm = binary.LittleEndian.AppendUint16(c.pcm, uint16(value))
-	}
+	sample := binary.LittleEndian.AppendUint16(nil, uint16(value))
+	c.pcm = append(c.pcm, bytes.Repeat(sample, int(d*sampleRate16k/time.Second))...)
 }
 
 // newCounted makes n sentences of half a second to three, with pauses between them.
@@ -327,19 +321,25 @@ func endings() []string {
 // Speech goes over connections that break, each in its own way at its own time, and
 // every sentence comes once, whole, in order and with its times.
 func TestNoWordIsLostAndNoneComesTwice(t *testing.T) {
+	const enough = 20 // to meet every fault
+	seeds := effort.Times(enough, 3)
 	faults := endings()
 	var mu sync.Mutex
 	met := map[string]bool{}
 	t.Cleanup(func() {
 		for _, name := range faults {
-			if *continuousSeeds >= 20 && !raceEnabled && !met[name] && !t.Failed() {
+			if seeds == enough && !met[name] && !t.Failed() {
 				t.Errorf("no connection met %s", name)
 			}
 		}
 	})
-	for seed := range withRace(*continuousSeeds, *continuousSeeds/3) {
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
+			if seed == 0 { // the longest
+				effort.Thorough(t)
+			}
+			endsInRealTime(t)
 			rng := rand.New(rand.NewPCG(uint64(seed), 16))
 			sentences, breaks, longest, catchUp := 60, 20, 10*time.Second, 4.0
 			if seed == 0 { // ten minutes of speech
@@ -381,12 +381,18 @@ func TestNoWordIsLostAndNoneComesTwice(t *testing.T) {
 				})
 				var w witness
 				ct := client.NewContinuousTranscriber(w.handlers(), nls.ContinuousOptions{GiveUpAfter: time.Hour, CatchUp: catchUp})
-				for ct.Start(t.Context(), continuousParams) != nil {
+				for n, err := 0, errors.New(""); err != nil; n++ {
+					if err = ct.Start(t.Context(), continuousParams); n > 100 {
+						t.Fatal(err)
+					}
 				}
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour) // of some minutes of speech
+				defer cancel()
+				defer ct.Bind(ctx)()
 				if err := play(ct, speech.pcm, 1); err != nil {
 					t.Fatal(err)
 				}
-				if err := ct.Stop(t.Context()); err != nil {
+				if err := ct.Stop(ctx); err != nil {
 					t.Errorf("Stop = %v", err)
 				}
 				w.mustHave(t, speech.want)
@@ -394,20 +400,20 @@ func TestNoWordIsLostAndNoneComesTwice(t *testing.T) {
 					t.Errorf("%d connections, %d interruptions", connection, len(w.interruptions))
 				}
 				synctest.Wait()
-				if n, stacks := goroutinesOfSessions(); n != 0 {
-					t.Errorf("%d goroutines left:\n%s", n, stacks)
-				}
+				mustHaveNoGoroutine(t)
 			})
 		})
 	}
 }
 
-// withRace is less where the race detector makes all of it slow.
-func withRace[T any](usual, race T) T {
-	if raceEnabled {
-		return race
-	}
-	return usual
+// endsInRealTime ends the tests, and names t, if t takes a minute: of a loop in which
+// no virtual time passes synctest never sees an end.
+func endsInRealTime(t *testing.T) {
+	limit := time.Duration(effort.Times(300, 60)) * time.Second
+	timer := time.AfterFunc(limit, func() {
+		panic(fmt.Sprintf("%s has not ended after %v: there is a loop without an end", t.Name(), limit))
+	})
+	t.Cleanup(func() { timer.Stop() })
 }
 
 // moment is a moment before limit.
@@ -418,24 +424,21 @@ func moment(rng *rand.Rand, limit time.Duration) time.Duration {
 // inContinuous runs f in a bubble with a server that hears counted audio.
 func inContinuous(t *testing.T, opts nlstest.Options, f func(t *testing.T, server *nlstest.Server)) {
 	t.Helper()
+	endsInRealTime(t)
 	synctest.Test(t, func(t *testing.T) {
 		opts.Pipe, opts.Engine = true, cmp.Or(opts.Engine, nlstest.Engine(countingEngine{}))
 		server := nlstest.NewServer(opts)
 		defer server.Close()
 		f(t, server)
 		synctest.Wait()
-		if n, stacks := goroutinesOfSessions(); n != 0 {
-			t.Errorf("%d goroutines left:\n%s", n, stacks)
-		}
+		mustHaveNoGoroutine(t)
 	})
 }
 
-// The same over TCP and a proxy that cuts connections every 0.3 to 1.5 s, at ten times
-// the speed of speech.
+// The same over TCP and a proxy that cuts connections every 0.2 to 0.7 s, at twenty
+// times the speed of speech.
 func TestNoWordIsLostOnRealSockets(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
+	effort.Thorough(t)
 	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{Engine: countingEngine{}})
 	defer server.Close()
@@ -444,14 +447,14 @@ func TestNoWordIsLostOnRealSockets(t *testing.T) {
 	var cuts atomic.Int64
 	client := clientOf(t, server, func(cfg *nls.Config) {
 		target := strings.TrimPrefix(strings.TrimSuffix(cfg.URL, "/ws/v1"), "ws://")
-		addr := cuttingProxy(t, target, func() time.Duration { cuts.Add(1); return time.Duration(300+rand.IntN(1200)) * time.Millisecond })
+		addr := cuttingProxy(t, target, func() time.Duration { cuts.Add(1); return time.Duration(200+rand.IntN(500)) * time.Millisecond })
 		cfg.URL = "ws://" + addr + "/ws/v1"
 	})
 	var w witness
-	ct := client.NewContinuousTranscriber(w.handlers(), nls.ContinuousOptions{CatchUp: 20})
+	ct := client.NewContinuousTranscriber(w.handlers(), nls.ContinuousOptions{CatchUp: 40})
 	for ct.Start(t.Context(), continuousParams) != nil {
 	}
-	if err := play(ct, speech.pcm, 10); err != nil {
+	if err := play(ct, speech.pcm, 20); err != nil {
 		t.Fatal(err)
 	}
 	if err := ct.Stop(t.Context()); err != nil {
@@ -492,16 +495,16 @@ func cuttingProxy(t *testing.T, target string, life func() time.Duration) string
 	return l.Addr().String()
 }
 
-// Short sentences for hours: memory stays bounded, times do not drift.
-func TestHoursOfSpeech(t *testing.T) {
-	sentences, each := withRace(*continuousSentences, *continuousSentences/3), 270*time.Millisecond
+// Short sentences, thousands of them: memory stays bounded, times do not drift.
+func TestThousandsOfSentences(t *testing.T) {
+	sentences, each := effort.Times(3000, 600), 270*time.Millisecond
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server, func(cfg *nls.Config) {
 			dial := cfg.NetDialContext
 			cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				c, err := dial(ctx, network, addr)
 				if err == nil {
-					time.AfterFunc(7*time.Minute, func() { c.Close() })
+					time.AfterFunc(time.Minute, func() { c.Close() })
 				}
 				return c, err
 			}
@@ -560,7 +563,7 @@ func TestAMutedMicrophoneEndsNothing(t *testing.T) {
 		}
 		task := ct.TaskID()
 		begin := 0
-		for i, muted := range []time.Duration{time.Minute, withRace(time.Hour, 10*time.Minute), 1500 * time.Millisecond} {
+		for i, muted := range []time.Duration{time.Minute, time.Duration(effort.Times(60, 4)) * time.Minute, 1500 * time.Millisecond} {
 			end := speechCut(speech, 2*i+2)
 			if err := play(ct, speech.pcm[begin:end], 1); err != nil {
 				t.Fatal(err)
@@ -611,6 +614,7 @@ func TestASessionGivesWayToTheNextInAPause(t *testing.T) {
 }
 
 func TestShutdownOfACompletedContinuousTranscriptionIsNoFailure(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var ct *nls.ContinuousTranscriber
 		ct = clientOf(t, server).NewContinuousTranscriber(nls.ContinuousHandlers{OnCompleted: func(*nls.Event) { ct.Shutdown() }}, nls.ContinuousOptions{})
@@ -646,6 +650,7 @@ func gone(server *nlstest.Server, t *testing.T, from, until time.Duration, refus
 }
 
 func TestGivenUpAfterExactlyThatLong(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		opts nls.ContinuousOptions
 		want time.Duration
@@ -685,6 +690,7 @@ func TestGivenUpAfterExactlyThatLong(t *testing.T) {
 }
 
 func TestAnOutageIsSurvivedWithGrowingPauses(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		speech := newCounted(rand.New(rand.NewPCG(4, 4)), 30)
 		begin := time.Now()
@@ -729,6 +735,7 @@ func TestAnOutageIsSurvivedWithGrowingPauses(t *testing.T) {
 }
 
 func TestWhatWillNotPassIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{Fault: faultAlways("taskfailed@during-audio,after=20,code=40000010,text=FREE_TRIAL_EXPIRED")}, func(t *testing.T, server *nlstest.Server) {
 		var w witness
 		ct := clientOf(t, server).NewContinuousTranscriber(w.handlers(), nls.ContinuousOptions{})
@@ -752,6 +759,7 @@ func TestWhatWillNotPassIsGivenUpAtOnce(t *testing.T) {
 // While there is no session the buffer fills, and SendAudio waits; nothing is lost,
 // however long it takes.
 func TestSendAudioBlocksWhileTheBufferIsFull(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		speech := newCounted(rand.New(rand.NewPCG(7, 7)), 15)
 		lost := speech.want[2].begin + 300*time.Millisecond // in the middle of a sentence
@@ -775,6 +783,7 @@ func TestSendAudioBlocksWhileTheBufferIsFull(t *testing.T) {
 }
 
 func TestShutdownOfAContinuousTranscriber(t *testing.T) {
+	t.Parallel()
 	for name, from := range map[string]time.Duration{"with a session": time.Hour, "without one": time.Second} {
 		inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			var w witness
@@ -800,6 +809,7 @@ func TestShutdownOfAContinuousTranscriber(t *testing.T) {
 
 // Attempts count from one since a session was of use.
 func TestInterruptionsSayWhatIsTried(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		lives    time.Duration // of a connection
 		attempts string
@@ -852,6 +862,7 @@ func TestInterruptionsSayWhatIsTried(t *testing.T) {
 
 // What has waited is sent at the speed of CatchUp, and what has not as it comes.
 func TestWhatHasWaitedIsNotSentInABurst(t *testing.T) {
+	t.Parallel()
 	for _, catchUp := range []float64{0, 4} {
 		var sent atomic.Int64
 		opts := nlstest.Options{IdleTimeout: -1, OnFrame: func(f nlstest.Frame) {
@@ -897,6 +908,7 @@ func TestWhatHasWaitedIsNotSentInABurst(t *testing.T) {
 
 // A pause without an end holds up nobody.
 func TestSilenceFillsNoBuffer(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		ct := clientOf(t, server).NewContinuousTranscriber(nls.ContinuousHandlers{}, nls.ContinuousOptions{Buffer: 20 * time.Second})
 		if err := ct.Start(t.Context(), continuousParams); err != nil {
@@ -920,6 +932,7 @@ func TestSilenceFillsNoBuffer(t *testing.T) {
 }
 
 func TestACallbackOfAContinuousTranscriberHoldsUpNothing(t *testing.T) {
+	t.Parallel()
 	speech := newCounted(rand.New(rand.NewPCG(5, 5)), 20)
 	for name, callback := range map[string]func(){
 		"slow":  func() { time.Sleep(7 * time.Second) },
@@ -949,6 +962,7 @@ func TestACallbackOfAContinuousTranscriberHoldsUpNothing(t *testing.T) {
 }
 
 func TestACallbackThatExitsEndsAContinuousTranscription(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var closes []error
 		ct := clientOf(t, server).NewContinuousTranscriber(nls.ContinuousHandlers{
@@ -967,6 +981,7 @@ func TestACallbackThatExitsEndsAContinuousTranscription(t *testing.T) {
 }
 
 func TestTheEndOfAContextEndsAContinuousTranscription(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		ctx  func(context.Context) (context.Context, context.CancelFunc)
@@ -1009,6 +1024,7 @@ func TestTheEndOfAContextEndsAContinuousTranscription(t *testing.T) {
 }
 
 func TestWhatAContinuousTranscriberRefuses(t *testing.T) {
+	t.Parallel()
 	inContinuous(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		for param, c := range map[string]struct {
@@ -1055,6 +1071,7 @@ func TestWhatAContinuousTranscriberRefuses(t *testing.T) {
 }
 
 func TestTranscribeContinuouslyYieldsWhatTranscribeDoes(t *testing.T) {
+	t.Parallel()
 	finals := continuousParams
 	finals.EnableIntermediateResult = false
 	inContinuous(t, nlstest.Options{Fault: faultOnce("reset@during-audio,after=40")}, func(t *testing.T, server *nlstest.Server) {

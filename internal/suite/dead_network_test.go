@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -18,6 +20,7 @@ type swallowed struct {
 	net.Conn
 	dead *atomic.Bool
 	gone chan struct{}
+	once sync.Once
 }
 
 func (c *swallowed) Write(b []byte) (int, error) {
@@ -37,11 +40,12 @@ func (c *swallowed) Read(b []byte) (int, error) {
 }
 
 func (c *swallowed) Close() error {
-	close(c.gone)
+	c.once.Do(func() { close(c.gone) })
 	return c.Conn.Close()
 }
 
 func TestADeadNetworkIsNoticedWithinTwentySeconds(t *testing.T) {
+	t.Parallel()
 	type input struct {
 		start func(ctx context.Context, c *nls.Client) (done <-chan struct{}, err func() error, send func() error)
 	}
@@ -74,11 +78,13 @@ func TestADeadNetworkIsNoticedWithinTwentySeconds(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 					var dead atomic.Bool
+					var network *swallowed
 					client := clientOf(t, server, func(cfg *nls.Config) {
 						dial := cfg.NetDialContext
-						cfg.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-							c, err := dial(ctx, network, addr)
-							return &swallowed{c, &dead, make(chan struct{})}, err
+						cfg.NetDialContext = func(ctx context.Context, proto, addr string) (net.Conn, error) {
+							c, err := dial(ctx, proto, addr)
+							network = &swallowed{Conn: c, dead: &dead, gone: make(chan struct{})}
+							return network, err
 						}
 					})
 					done, ended, send := in.start(t.Context(), client)
@@ -91,9 +97,12 @@ func TestADeadNetworkIsNoticedWithinTwentySeconds(t *testing.T) {
 						}
 					}
 					took := time.Since(begin) - alive*time.Second
+					if ended() == nil {
+						network.Close() // or it would never be
+					}
 					<-done
 					if err := ended(); !errors.Is(err, nls.ErrPingTimeout) || took > 20*time.Second || !nls.Retryable(err) {
-						t.Errorf("dead after %d s: noticed %v later with %v", alive, took, err)
+						t.Errorf("dead after %d s: noticed %v later with %v; DefaultPingInterval is %v", alive, took, err, nls.DefaultPingInterval)
 					}
 				})
 			})
@@ -103,6 +112,7 @@ func TestADeadNetworkIsNoticedWithinTwentySeconds(t *testing.T) {
 
 // What the system takes for a peer that does not read is seconds of audio.
 func TestTheSystemKeepsSecondsOfAudioAndNotMinutes(t *testing.T) {
+	effort.Thorough(t)
 	server := nlstest.NewServer(nlstest.Options{Fault: faultAlways("stopreading@after-start")})
 	defer server.Close()
 	client := clientOf(t, server, func(cfg *nls.Config) { cfg.WriteTimeout = 300 * time.Millisecond })

@@ -18,6 +18,7 @@ import (
 	"unicode"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // documents are the Markdown files of the repository, with what is in them beside
@@ -98,6 +99,7 @@ func (d document) links() (links []string) {
 }
 
 func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
 	docs := documents(t)
 	for name, d := range docs {
 		for _, link := range d.links() {
@@ -119,6 +121,7 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 
 // What a newcomer looks for is one link away from the README.
 func TestREADMELinksToEachDocument(t *testing.T) {
+	t.Parallel()
 	readme := documents(t)["README.md"]
 	for name := range documents(t) {
 		if path.Dir(name) == "docs" && !docTwin.MatchString(name) && !slices.Contains(readme.links(), name) {
@@ -157,6 +160,8 @@ var (
 var wireDocuments = []string{"docs/protocol.md", "docs/fidelity.md"}
 
 func TestDocumentsNameOnlyWhatExists(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	names := allNames(t)
 	found := 0
 	for name, d := range documents(t) {
@@ -187,6 +192,7 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 // What comments cite as protocol §1.3 is a heading of docs/protocol.md, or a number of
 // a list in it.
 func TestCitedSectionsOfTheProtocolExist(t *testing.T) {
+	t.Parallel()
 	sections := map[string]bool{}
 	chapter := ""
 	for line := range strings.Lines(readFile(t, "docs/protocol.md")) {
@@ -269,6 +275,7 @@ func TestDocumentsAreUpToDate(t *testing.T) {
 
 // Commands name packages that exist, and tests that match.
 func TestCommandsInDocumentsExist(t *testing.T) {
+	t.Parallel()
 	found := 0
 	for name, d := range documents(t) {
 		if strings.HasPrefix(name, "contrib/") || strings.HasPrefix(name, "examples/") {
@@ -350,6 +357,7 @@ func checkCommand(t *testing.T, line string) error {
 
 // A document and its translation have the same headings, tables, code and links.
 func TestDocumentsAreTheSameInBothLanguages(t *testing.T) {
+	t.Parallel()
 	docs := documents(t)
 	shape := func(d document) (blocks []block, lines string, links []string) {
 		for line := range strings.Lines(d.prose) {
@@ -477,6 +485,8 @@ func tableRows(text string) (rows [][]string) {
 // What docs/troubleshooting.md says of Retryable is what Retryable says, and each
 // status and each error of the package is in it.
 func TestTroubleshootingSaysWhatRetryableSays(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	codes := statusConstants(t)
 	for _, name := range []string{"docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md"} {
 		left := statusConstants(t)
@@ -522,6 +532,8 @@ func TestTroubleshootingSaysWhatRetryableSays(t *testing.T) {
 
 // The hosts that docs/deploy.md tells to let through are those that the code dials.
 func TestDeployNamesTheHosts(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	host := regexp.MustCompile(`[\w.-]+\.aliyuncs\.com`)
 	dialled := map[string]bool{}
 	for _, file := range parseGo(t, false, root+"*.go") {
@@ -554,6 +566,7 @@ func TestDeployNamesTheHosts(t *testing.T) {
 
 // The first entry of the changelog is that of the version that the code says it is.
 func TestChangelogBeginsWithTheVersion(t *testing.T) {
+	t.Parallel()
 	m := regexp.MustCompile(`(?m)^## (\S+)`).FindStringSubmatch(readFile(t, "CHANGELOG.md"))
 	if m == nil || m[1] != nls.Version {
 		t.Errorf("the first entry is %q, the version %s", m, nls.Version)
@@ -562,6 +575,7 @@ func TestChangelogBeginsWithTheVersion(t *testing.T) {
 
 // A type that no Example uses is one that godoc shows no use of.
 func TestEachTypeIsInAnExample(t *testing.T) {
+	t.Parallel()
 	used := map[string]bool{}
 	for _, file := range parseGo(t, true, root+"example*_test.go", root+"nlstest/example*_test.go") {
 		ast.Inspect(file, func(n ast.Node) bool {

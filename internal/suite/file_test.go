@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -117,6 +118,7 @@ type iotestOneByte struct{ io.Reader }
 func (r iotestOneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 1)]) }
 
 func TestTheChannelsOfAFileAreHeardOneByOne(t *testing.T) {
+	t.Parallel()
 	left, right := speech("左。"), speech("右边。")
 	stereo := make([]byte, 2*len(right))
 	for i := 0; i < len(right); i += 2 {
@@ -164,13 +166,10 @@ func TestTheChannelsOfAFileAreHeardOneByOne(t *testing.T) {
 
 // An hour of audio comes back exactly, in less than a minute, and none of it is kept:
 // the gateway has its part of the heap too, and the file is on disk.
-func TestAnHourComesBackExactly(t *testing.T) {
-	if testing.Short() {
-		t.Skip("an hour of audio")
-	}
-	const length = time.Hour
-	name := filepath.Join(t.TempDir(), "hour.wav")
-	want := speakHour(t, name, length)
+func TestALongFileComesBackExactly(t *testing.T) {
+	length := time.Duration(effort.Times(60, 10)) * time.Minute
+	name := filepath.Join(t.TempDir(), "long.wav")
+	want := speakFor(t, name, length)
 	file, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
@@ -227,9 +226,9 @@ func TestAnHourComesBackExactly(t *testing.T) {
 	}
 }
 
-// speakHour writes a WAV file of at least length, of 8 kHz, which is less than 100 MB,
+// speakFor writes a WAV file of at least length, of 8 kHz, which is less than 100 MB,
 // and returns its text.
-func speakHour(t *testing.T, name string, length time.Duration) string {
+func speakFor(t *testing.T, name string, length time.Duration) string {
 	t.Helper()
 	file, err := os.Create(name)
 	if err != nil {
@@ -288,9 +287,9 @@ func taking(d time.Duration, file []byte) http.Handler {
 	})
 }
 
-// waiting runs f in a bubble, with a task of three hours.
-func waiting(t *testing.T, f func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport)) {
-	inBubble(t, nlstest.Options{Files: taking(3*time.Hour, spokenFile(t))}, func(t *testing.T, server *nlstest.Server) {
+// waiting runs f in a bubble, with a task that takes as long as length.
+func waiting(t *testing.T, length time.Duration, f func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport)) {
+	inBubble(t, nlstest.Options{Files: taking(length, spokenFile(t))}, func(t *testing.T, server *nlstest.Server) {
 		counting := &countingTransport{}
 		client := clientOf(t, server, func(cfg *nls.Config) {
 			counting.RoundTripper = cfg.TokenOptions.Transport
@@ -304,8 +303,11 @@ func waiting(t *testing.T, f func(t *testing.T, client *nls.Client, task nls.Fil
 	})
 }
 
+// Without NLS_THOROUGH the task takes an hour.
 func TestWaitFileAsksForAThreeHourTaskAtMost400Times(t *testing.T) {
-	waiting(t, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
+	t.Parallel()
+	length, most := time.Duration(effort.Times(180, 60))*time.Minute, effort.Times(400, 150)
+	waiting(t, length, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
 		begin := time.Now()
 		result, err := client.WaitFile(t.Context(), task)
 		if err != nil {
@@ -316,10 +318,10 @@ func TestWaitFileAsksForAThreeHourTaskAtMost400Times(t *testing.T) {
 		}
 		took := time.Since(begin)
 		t.Logf("%d questions in %v", len(c.calls), took)
-		if n := len(c.calls); n > 400 || n < 50 {
+		if n := len(c.calls); n > most || n < 50 {
 			t.Errorf("%d questions", n)
 		}
-		if late := took - 3*time.Hour; late < 0 || late > 40*time.Second {
+		if late := took - length; late < 0 || late > 40*time.Second {
 			t.Errorf("the result came after %v", took)
 		}
 		for i := 1; i < len(c.calls); i++ {
@@ -331,7 +333,8 @@ func TestWaitFileAsksForAThreeHourTaskAtMost400Times(t *testing.T) {
 }
 
 func TestTheEndOfItsContextEndsWaitFileAtOnce(t *testing.T) {
-	waiting(t, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
+	t.Parallel()
+	waiting(t, 3*time.Hour, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
 		for name, end := range map[string]struct {
 			ctx func() (context.Context, context.CancelFunc)
 			is  error
@@ -361,7 +364,8 @@ func TestTheEndOfItsContextEndsWaitFileAtOnce(t *testing.T) {
 }
 
 func TestThrottlingSlowsWaitFile(t *testing.T) {
-	waiting(t, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
+	t.Parallel()
+	waiting(t, time.Hour, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
 		throttled := &http.Response{StatusCode: 400, Header: http.Header{}}
 		c.answer = func(n int, r *http.Request) (*http.Response, error) {
 			if n < 20 {
@@ -388,7 +392,8 @@ func TestThrottlingSlowsWaitFile(t *testing.T) {
 
 // The gateway itself throttles who asks twice within a second.
 func TestOneQuestionASecondIsAnsweredForEachTask(t *testing.T) {
-	waiting(t, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
+	t.Parallel()
+	waiting(t, time.Hour, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
 		if _, err := client.FileStatus(t.Context(), task); !errors.Is(err, nls.ErrFileRunning) || nls.TaskID(err) != task.ID {
 			t.Errorf("the first question: %v", err)
 		}
@@ -404,7 +409,8 @@ func TestOneQuestionASecondIsAnsweredForEachTask(t *testing.T) {
 }
 
 func TestWaitFileBearsABrokenNetworkForTwoMinutes(t *testing.T) {
-	waiting(t, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
+	t.Parallel()
+	waiting(t, time.Hour+2*time.Minute, func(t *testing.T, client *nls.Client, task nls.FileTask, c *countingTransport) {
 		broken := errors.New("no network")
 		down, up := time.Now().Add(time.Hour), time.Now().Add(time.Hour+time.Minute)
 		c.answer = func(int, *http.Request) (*http.Response, error) {
@@ -431,6 +437,7 @@ func TestWaitFileBearsABrokenNetworkForTwoMinutes(t *testing.T) {
 }
 
 func TestATaskIsQueuedRunsAndHasAResult(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Files: taking(time.Minute, spokenFile(t)), ReplyDelay: 10 * time.Second}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		for _, lite := range []bool{false, true} {
@@ -470,6 +477,7 @@ func TestATaskIsQueuedRunsAndHasAResult(t *testing.T) {
 }
 
 func TestACallbackHasTheResult(t *testing.T) {
+	t.Parallel()
 	var got *nls.FileResult
 	var failed error
 	called := make(chan struct{}, 1)
@@ -533,6 +541,7 @@ func TestACallbackIsPostedToALoopbackAddress(t *testing.T) {
 }
 
 func TestRecognizeFileTakesAPlaceAndDrainWaitsForIt(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Files: taking(20*time.Second, spokenFile(t))}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server, func(cfg *nls.Config) {
 			cfg.Limiter = nls.NewLimiter(nls.Limits{ByNamespace: map[string]int{"FlashRecognizer": 1}})
@@ -584,6 +593,7 @@ func TestRecognizeFileTakesAPlaceAndDrainWaitsForIt(t *testing.T) {
 
 // A refused token is replaced once, and the file is sent from its beginning.
 func TestARefusedTokenCostsAFileNothing(t *testing.T) {
+	t.Parallel()
 	long := wavOf(t, 16000, 1, append(make([]byte, 4<<20), spokenAudio()...))
 	server := nlstest.NewServer(nlstest.Options{Files: serving(spokenFile(t))})
 	defer server.Close()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/nlstest"
@@ -24,9 +25,17 @@ func inBubble(t *testing.T, opts nlstest.Options, f func(t *testing.T, server *n
 		opts.ReplyDelay = cmp.Or(opts.ReplyDelay, -1) // what a test measures is the SDK
 		server := nlstest.NewServer(opts)
 		defer server.Close()
+		// What waits for ever fails, and neither panics as a deadlock nor, where there are
+		// pings, runs until the binary is killed.
+		defer time.AfterFunc(week, func() {
+			t.Errorf("not over after %v of the bubble's time: the server is closed", week)
+			server.Close()
+		}).Stop()
 		f(t, server)
 	})
 }
+
+const week = 7 * 24 * time.Hour
 
 // clientOf returns a Client for server.
 func clientOf(t testing.TB, server *nlstest.Server, change ...func(*nls.Config)) *nls.Client {

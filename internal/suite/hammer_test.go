@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -34,10 +35,9 @@ var hammerFaults = []string{
 // senders, commands, pings, Shutdowns at any moment, and faults. The seed is
 // printed, and NLS_HAMMER_SEED sets it.
 func TestHammer(t *testing.T) {
-	const (
-		workers = 64
-		rounds  = 5
-	)
+	effort.Thorough(t)
+	const workers = 64
+	const rounds = 5
 	seed := rand.Uint64()
 	if s := os.Getenv("NLS_HAMMER_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
@@ -91,15 +91,7 @@ func TestHammer(t *testing.T) {
 	if completed.Load() == 0 || failed.Load() == 0 {
 		t.Error("the mix is not one")
 	}
-	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		n, stacks := goroutinesOfSessions()
-		if n == 0 {
-			break
-		}
-		if time.Since(begin) > 5*time.Second {
-			t.Fatalf("%d goroutines left:\n%s", n, stacks)
-		}
-	}
+	mustLeaveNoGoroutine(t)
 }
 
 // hammer runs one session and returns what is wrong with it. The handlers of the

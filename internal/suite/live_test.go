@@ -32,9 +32,6 @@ func TestLive(t *testing.T) {
 // A run against the real service that meets none has to fail, lest it passes for
 // one.
 func TestLiveFailsWithoutAService(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs processes")
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wsframe"
 	"github.com/nlsgo/nls/nlstest"
 )
@@ -59,11 +60,11 @@ func peakHeap(f func()) int64 {
 	return peak.Load() - base
 }
 
-// checkHeap checks what peakHeap says, but for -short.
+// checkHeap checks what peakHeap says.
 func checkHeap(t *testing.T, peak, limit int64) {
 	t.Helper()
 	t.Logf("the heap grew by %.1f MiB", float64(peak)/mib)
-	if peak > limit && !testing.Short() {
+	if peak > limit {
 		t.Errorf("the heap grew by more than %d MiB", limit/mib)
 	}
 }
@@ -106,9 +107,6 @@ const mib = 1 << 20
 // A message is read up to 1 MiB, whatever its header announces and however it is
 // cut. The limit here leaves as much for the copy, and for buffers that grow.
 func TestALongMessageTakesLittleMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap of the process")
-	}
 	const limit = 8 * mib
 	chunk := bytes.Repeat([]byte("x"), 64<<10)
 	for name, script := range map[string]func(net.Conn){
@@ -156,9 +154,7 @@ func TestALongMessageTakesLittleMemory(t *testing.T) {
 // What waits for a stuck callback is bounded by MaxPendingBytes; what does not fit
 // stays with the service, and nothing is lost.
 func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap of the process")
-	}
+	effort.Thorough(t)
 	const limit = 20 * mib // of which DefaultMaxPending is 8
 	small := wsframe.Append(nil, wsframe.Fin|wsframe.Text, event("TranscriptionResultChanged", `{"index":1,"result":"x"}`))
 	for _, c := range []struct {
@@ -224,9 +220,7 @@ func TestAStuckCallbackTakesBoundedMemory(t *testing.T) {
 
 // Audio that the service does not read stays with its sender.
 func TestAudioThatIsNotReadTakesLittleMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap of the process")
-	}
+	effort.Thorough(t)
 	const limit = 4 * mib
 	stop := make(chan struct{})
 	client := rawService(t, "TranscriptionStarted", nil, func(net.Conn) { <-stop })
@@ -262,9 +256,7 @@ func TestAudioThatIsNotReadTakesLittleMemory(t *testing.T) {
 
 // An endless synthesis against a player that has stopped.
 func TestAnEndlessSynthesisTakesBoundedMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap of the process")
-	}
+	effort.Thorough(t)
 	const limit = 20 * mib // of which DefaultMaxPending is 8
 	frame := wsframe.Append(nil, wsframe.Fin|wsframe.Binary, make([]byte, 8000))
 	var sent atomic.Int64

@@ -39,6 +39,7 @@ func jsonLog(level slog.Level) (*slog.Logger, *bytes.Buffer) {
 
 // An operator sees each session begin and end, at a level that says whether to look.
 func TestTheLogTellsOfEachSession(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, fault string
 		end         func(*subject) // nil: it is run to its end
@@ -105,6 +106,7 @@ func TestTheLogTellsOfEachSession(t *testing.T) {
 
 // A token that cannot be renewed is no failure yet, and seen while there is time.
 func TestARenewalThatFailsIsSeenWithTheTimeThatIsLeft(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		logger, log := jsonLog(slog.LevelInfo)
 		token, lookups := server.Config().Token, 0
@@ -180,6 +182,7 @@ func TestARenewalThatFailsIsSeenWithTheTimeThatIsLeft(t *testing.T) {
 // What counts up in SessionStart and down in SessionDone is a gauge, whatever comes of
 // the Start.
 func TestSessionStartAndSessionDoneComeInPairs(t *testing.T) {
+	t.Parallel()
 	panics := func(cfg *nls.Config) {
 		cfg.TokenSource = nls.TokenSourceFunc(func(context.Context) (*nls.Token, error) { panic("a bug") })
 	}
@@ -250,6 +253,7 @@ func TestSessionStartAndSessionDoneComeInPairs(t *testing.T) {
 
 // A SessionDone that ends its goroutine, as FailNow of a test does, is called once.
 func TestSessionDoneIsCalledOnceAlsoIfItExits(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var calls atomic.Int32
 		s := newTranscriberSubject(clientOf(t, server, func(cfg *nls.Config) {
@@ -271,6 +275,7 @@ func TestSessionDoneIsCalledOnceAlsoIfItExits(t *testing.T) {
 
 // Each hook may do what a callback may.
 func TestHooksMaySendAndShutDown(t *testing.T) {
+	t.Parallel()
 	for _, hook := range []string{
 		"SessionStart", "TokenDone", "LimitDone", "DialStart", "DialDone", "Command", "Audio", "Event", "Callback", "Pong", "Stalled", "SessionDone",
 	} {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -21,6 +22,7 @@ import (
 )
 
 func TestOneShotCalls(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client, ctx := clientOf(t, server), t.Context()
 		var audio bytes.Buffer
@@ -50,6 +52,7 @@ func TestOneShotCalls(t *testing.T) {
 }
 
 func TestTranscribeYieldsEverySentenceToASlowLoopBody(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server, func(c *nls.Config) { c.MaxPendingBytes = 1 })
 		var audio bytes.Buffer
@@ -71,6 +74,7 @@ func TestTranscribeYieldsEverySentenceToASlowLoopBody(t *testing.T) {
 }
 
 func TestTranscribeEndsWithTheLoop(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"break", "context", "source", "refused"} {
 		t.Run(how, func(t *testing.T) {
 			opts := nlstest.Options{}
@@ -123,6 +127,7 @@ func TestTranscribeEndsWithTheLoop(t *testing.T) {
 }
 
 func TestOneShotErrors(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client, boom := clientOf(t, server), errors.New("boom")
 		if err := client.Synthesize(t.Context(), failingWriter{boom}, nls.SynthesisParams{Text: spoken}); !errors.Is(err, boom) {
@@ -149,6 +154,7 @@ func TestOneShotErrors(t *testing.T) {
 // Every way to fail, after the gateway was reached and before: the sentinels are
 // those of the objects, and there is a task id as soon as there is a task.
 func TestErrorsOfOneShotCallsMatchWhatThoseOfTheObjectsDo(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	audio := func() io.Reader { return bytes.NewReader(spokenAudio()) }
 	broken := func() io.Reader { return io.MultiReader(audio(), iotest.ErrReader(boom)) }
@@ -233,6 +239,7 @@ func TestErrorsOfOneShotCallsMatchWhatThoseOfTheObjectsDo(t *testing.T) {
 }
 
 func TestErrorsOfSynthesizeMatchWhatThoseOfTheObjectDo(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	writes := func(n int, err error) io.Writer {
 		return writerFunc(func(p []byte) (int, error) {
@@ -282,6 +289,7 @@ func TestErrorsOfSynthesizeMatchWhatThoseOfTheObjectDo(t *testing.T) {
 }
 
 func TestWhatIsWrongFromTheStartCostsNoSession(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		for _, o := range []nls.PumpOptions{{BytesPerSecond: -1}, {ChunkSize: -1}, {ChunkSize: math.MaxInt}, {Speed: math.NaN()}} {
@@ -325,6 +333,7 @@ func TestWhatIsWrongFromTheStartCostsNoSession(t *testing.T) {
 }
 
 func TestTranscribeYieldsPartialResultsThatWereAskedFor(t *testing.T) {
+	t.Parallel()
 	const text = "你好，世界。再见，世界。"
 	inBubble(t, nlstest.Options{PlainPartials: true}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
@@ -366,6 +375,7 @@ func TestTranscribeYieldsPartialResultsThatWereAskedFor(t *testing.T) {
 }
 
 func TestSilenceIsNoErrorAndHasATaskID(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		ctx, w := watched(t.Context())
@@ -387,6 +397,7 @@ func TestSilenceIsNoErrorAndHasATaskID(t *testing.T) {
 
 // A loop body that is slow is the caller's business: no log, no timeout.
 func TestTranscribeDoesNotWarnAboutASlowLoopBody(t *testing.T) {
+	t.Parallel()
 	for _, pending := range []int{0, 1} {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			var logged bytes.Buffer
@@ -419,6 +430,7 @@ func TestTranscribeDoesNotWarnAboutASlowLoopBody(t *testing.T) {
 // What waits for the loop when the service fails comes before the error. When ctx
 // ends it does not come any more.
 func TestWhatWaitsForTheLoopWhenTheSessionEnds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		fault string
@@ -465,6 +477,7 @@ func TestWhatWaitsForTheLoopWhenTheSessionEnds(t *testing.T) {
 // A Stop that nobody answers has the bound of Config.StopTimeout. In Transcribe it
 // is renewed by each message, since there may be much to say.
 func TestStopsOfOneShotCallsAreBounded(t *testing.T) {
+	t.Parallel()
 	for _, bound := range []time.Duration{0, 3 * time.Second} {
 		for call, listen := range listeners {
 			inBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultAlways("hang@on-stop")}, func(t *testing.T, server *nlstest.Server) {
@@ -485,6 +498,7 @@ func TestStopsOfOneShotCallsAreBounded(t *testing.T) {
 
 // Compressed audio has a pace too: the rate that the caller knows, or 320 kbit/s.
 func TestCompressedAudioIsPaced(t *testing.T) {
+	t.Parallel()
 	pcm := map[string]any{"format": "pcm"} // what the gateway hears in it
 	for _, c := range []struct {
 		format nls.Format
@@ -541,24 +555,30 @@ func TestCompressedAudioIsPaced(t *testing.T) {
 }
 
 func TestAudioFromAPipe(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{})
 	defer server.Close()
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for call, listen := range listeners {
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			defer w.Close()
-			for chunk := range slices.Chunk(spokenAudio()[:len(spokenAudio())/2*2], 1000) {
-				w.Write(chunk)
+		wg.Go(func() {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Error(err)
+				return
 			}
-		}()
-		text, err := listen(t.Context(), clientOf(t, server), r)
-		if err != nil || text != spoken {
-			t.Errorf("%s = %q, %v", call, text, err)
-		}
-		r.Close()
+			defer r.Close()
+			go func() {
+				defer w.Close()
+				for chunk := range slices.Chunk(spokenAudio()[:len(spokenAudio())/2*2], 1000) {
+					w.Write(chunk)
+				}
+			}()
+			text, err := listen(t.Context(), clientOf(t, server), r)
+			if err != nil || text != spoken {
+				t.Errorf("%s = %q, %v", call, text, err)
+			}
+		})
 	}
 }
 

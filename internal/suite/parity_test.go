@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -59,6 +60,8 @@ func parityRows(t *testing.T) []parityRow {
 const classPrefix = "Nls" // of the Python classes
 
 func TestParityTableNamesOnlyWhatExists(t *testing.T) {
+	effort.Long(t)
+	t.Parallel()
 	names, tests := goNames(t), testStrings(t)
 	seen := map[string]bool{}
 	for _, row := range parityRows(t) {
@@ -290,6 +293,7 @@ func start(ctx context.Context, c *nls.Client, params any) error {
 }
 
 func TestParityPayload(t *testing.T) {
+	t.Parallel()
 	type (
 		sr  = nls.RecognitionParams
 		st  = nls.TranscriptionParams
@@ -415,6 +419,7 @@ func TestParityPayload(t *testing.T) {
 }
 
 func TestParityConstructors(t *testing.T) {
+	t.Parallel()
 	// Every product behaves the same here, so each row is shown for its own one.
 	products := map[string]any{
 		"NlsSpeechRecognizer":  nls.RecognitionParams{},
@@ -583,6 +588,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestParityTimeouts(t *testing.T) {
+	t.Parallel()
 	hangOnStart := nlstest.Options{Fault: faultAlways("hang@on-start")}
 	hangOnStop := nlstest.Options{Fault: faultAlways("hang@on-stop")}
 	hangOnDial := nlstest.Options{Fault: faultAlways("hang@handshake")}
@@ -668,6 +674,7 @@ func TestParityTimeouts(t *testing.T) {
 }
 
 func TestParityPings(t *testing.T) {
+	t.Parallel()
 	type ping struct{ interval, timeout time.Duration }
 	// Each session is left alone after its Start, which cannot hang.
 	open := map[string]func(*testing.T, *nls.Client, ping) session{
@@ -852,6 +859,7 @@ func record(t *testing.T, class string, fail bool) (all calls) {
 }
 
 func TestParityCallbacks(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		item  string
 		event string // header.name of its messages; "" if it has none
@@ -1000,6 +1008,7 @@ func newTask(c *nls.Client, class string, order func(callback string)) task {
 }
 
 func TestParityMethods(t *testing.T) {
+	t.Parallel()
 	ignore := func(string) {}
 	type rows []struct {
 		item string
@@ -1241,6 +1250,7 @@ func TestParityMethods(t *testing.T) {
 }
 
 func TestParityGetToken(t *testing.T) {
+	t.Parallel()
 	t.Run("nls.token.getToken", func(t *testing.T) {
 		onWire(t, nlstest.Options{}, func(t *testing.T, w *wire) {
 			token, err := nls.GetToken(t.Context(), w.AccessKey(), w.Config().TokenOptions)

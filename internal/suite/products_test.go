@@ -16,6 +16,7 @@ import (
 )
 
 func TestASessionCallsItsHandlersInOrderAndGetsTheRightResult(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			c := clientOf(t, server)
@@ -49,6 +50,7 @@ func firstCalls(calls string) string {
 
 // inBubble asks for a gateway that answers at once. This one takes its time.
 func TestEveryProductWaitsForTheServiceAsItIs(t *testing.T) {
+	t.Parallel()
 	spokenAudio() // made outside the bubble
 	for name, opts := range map[string]nlstest.Options{"by default": {}, "as captures show": {Latency: true, RealTime: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -75,6 +77,7 @@ func TestEveryProductWaitsForTheServiceAsItIs(t *testing.T) {
 }
 
 func TestEveryObjectStartsAgain(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		for _, c := range []struct {
 			after string
@@ -142,6 +145,7 @@ func waitAndReset(s *subject) error {
 }
 
 func TestShutdownInsideEachHandler(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		for _, handler := range append(slices.Clone(p.handlers), "OnError") {
 			t.Run(handler, func(t *testing.T) {
@@ -181,6 +185,7 @@ func TestShutdownInsideEachHandler(t *testing.T) {
 }
 
 func TestShortAndLongSynthesisDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		var wg sync.WaitGroup
@@ -202,6 +207,7 @@ func TestShortAndLongSynthesisDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestSynthesizerStartWaitsForTheEnd(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{ReplyDelay: 3 * time.Second}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		closed := false
@@ -247,6 +253,7 @@ func TestZeroObjectsAreNeverStarted(t *testing.T) {
 }
 
 func TestWhatJSONCannotSayIsABadParameterAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		bad := map[string]any{"x": func() {}}
 		long := map[string]any{"x": strings.Repeat("x", 17<<10)}

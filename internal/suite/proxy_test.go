@@ -109,8 +109,9 @@ func (p *proxy) use(cfg *nls.Config) {
 }
 
 func TestSessionsGoThroughAProxy(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
-		for _, opts := range []nlstest.Options{{}, {TLS: true}} {
+		for _, opts := range []nlstest.Options{{ReplyDelay: -1}, {TLS: true, ReplyDelay: -1}} {
 			t.Run(fmt.Sprintf("%s, TLS beyond it %v", scheme, opts.TLS), func(t *testing.T) {
 				server := nlstest.NewServer(opts)
 				defer server.Close()
@@ -145,6 +146,7 @@ func TestSessionsGoThroughAProxy(t *testing.T) {
 }
 
 func TestTokenLookupsGoThroughTheProxyToo(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{TLS: true})
 	defer server.Close()
 	p := newProxy(t, "http", http.StatusOK)
@@ -169,6 +171,7 @@ func TestTokenLookupsGoThroughTheProxyToo(t *testing.T) {
 }
 
 func TestSessionsGoThroughASOCKSProxy(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{TLS: true})
 	defer server.Close()
 	gateway, _ := url.Parse(server.URL)
@@ -196,6 +199,7 @@ func TestSessionsGoThroughASOCKSProxy(t *testing.T) {
 }
 
 func TestAProxyThatDoesNotAnswerIsBounded(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{TLS: true})
 	defer server.Close()
 	for name, c := range map[string]struct {
@@ -228,6 +232,7 @@ func TestAProxyThatDoesNotAnswerIsBounded(t *testing.T) {
 }
 
 func TestAProxyThatRefusesIsNoRefusalOfTheService(t *testing.T) {
+	t.Parallel()
 	server := nlstest.NewServer(nlstest.Options{})
 	defer server.Close()
 	for status, retryable := range map[int]bool{

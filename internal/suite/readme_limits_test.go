@@ -46,6 +46,7 @@ func constant(t *testing.T, file, name string) int {
 
 // The numbers in the READMEs and the guides are those of constants.
 func TestREADMEHasTheNumbersOfConstants(t *testing.T) {
+	t.Parallel()
 	short := constant(t, "splittext.go", "maxShortText")
 	piece := constant(t, "splittext.go", "maxPieceChars")
 	long := constant(t, "nlstest/synthesis.go", "maxLongText")

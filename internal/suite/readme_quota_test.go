@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -30,6 +31,8 @@ func limitsTable(t *testing.T, readme string) map[string][]string {
 
 // The numbers of sessions in the READMEs are those that the gateway admits.
 func TestREADMEHasTheQuotas(t *testing.T) {
+	t.Parallel()
+	effort.Long(t)
 	namespaces := map[string]string{
 		"Recognizer": "SpeechRecognizer", "Transcriber": "SpeechTranscriber", "Synthesizer": "SpeechSynthesizer",
 		"SynthesisParams.LongText": "SpeechLongSynthesizer", "StreamSynthesizer": "FlowingSpeechSynthesizer",

@@ -12,6 +12,7 @@ import (
 // What would fail in production fails against a gateway without any Options, with
 // the service's own words.
 func TestProgramsThatTheServiceRefusesFailHere(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		run    func(t *testing.T, client *nls.Client) error
 		status int
@@ -54,6 +55,7 @@ func TestProgramsThatTheServiceRefusesFailHere(t *testing.T) {
 
 // SendAudio cuts what it is given, so however much it is, nothing is swallowed.
 func TestAWholeFileAtOnceIsHeard(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Engine: nlstest.Script("all of it")}, func(t *testing.T, server *nlstest.Server) {
 		file := make([]byte, 2<<20)
 		for i := 1 << 20; i < len(file); i++ {

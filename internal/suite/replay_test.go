@@ -53,6 +53,7 @@ func shown(s *subject, err error) string {
 }
 
 func TestARecordingReplayedGivesTheSameEvents(t *testing.T) {
+	t.Parallel()
 	for _, p := range products {
 		t.Run(p.name, func(t *testing.T) {
 			var want, got string
@@ -93,6 +94,7 @@ func TestARecordingReplayedGivesTheSameEvents(t *testing.T) {
 }
 
 func TestAChangedEventOfARecordingIsNoticed(t *testing.T) {
+	t.Parallel()
 	use := func(text *string) func(*testing.T, *nls.Client) {
 		return func(t *testing.T, c *nls.Client) {
 			s := newRecognizerSubject(c)
@@ -111,6 +113,7 @@ func TestAChangedEventOfARecordingIsNoticed(t *testing.T) {
 }
 
 func TestReplaySaysWhereAClientDeparts(t *testing.T) {
+	t.Parallel()
 	recording := recordingOf(t, nlstest.Options{}, false, func(t *testing.T, c *nls.Client) {
 		if err := newRecognizerSubject(c).run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -178,6 +181,7 @@ func TestReplaySaysWhereAClientDeparts(t *testing.T) {
 }
 
 func TestARecordedFailureFailsAgain(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{
 		"taskfailed@after-start,code=50000000,text=busy", "close@after-start,code=1011", "close@after-start", "eof@after-start",
 	} {
@@ -206,6 +210,7 @@ type recordTo func([]byte) (int, error)
 func (f recordTo) Write(b []byte) (int, error) { return f(b) }
 
 func TestARecordThatFailsHarmsNoSession(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var writes int
 		client := clientOf(t, server, func(c *nls.Config) {
@@ -220,6 +225,7 @@ func TestARecordThatFailsHarmsNoSession(t *testing.T) {
 // A Record that never returns, as on a disk that hangs, ends the recording and no
 // session.
 func TestARecordThatHangsHoldsUpNoSession(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"hangs", "exits"} {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			release := make(chan struct{})
@@ -261,6 +267,7 @@ func TestARecordThatHangsHoldsUpNoSession(t *testing.T) {
 
 // What a session has recorded is written when it is done, however slow Record is.
 func TestARecordingIsCompleteWhenTheSessionIsDone(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var recording bytes.Buffer
 		client := clientOf(t, server, func(c *nls.Config) {
@@ -280,6 +287,7 @@ func TestARecordingIsCompleteWhenTheSessionIsDone(t *testing.T) {
 }
 
 func TestTheLinesOfManySessionsDoNotMix(t *testing.T) {
+	t.Parallel()
 	recording := recordingOf(t, nlstest.Options{}, true, func(t *testing.T, c *nls.Client) {
 		var all sync.WaitGroup
 		for range 20 {
@@ -308,6 +316,7 @@ func TestTheLinesOfManySessionsDoNotMix(t *testing.T) {
 }
 
 func TestReplayRefusesWhatIsNoRecording(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"", "x", "{}", `{"task_id":"a","kind":"receive"}`, `{"task_id":"a","kind":"send","binary":true}`} {
 		if _, err := nlstest.Replay(strings.NewReader(text), nlstest.ReplayOptions{}); err == nil {
 			t.Errorf("%q: no error", text)

@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -48,7 +49,7 @@ func (p *protocol) onFrame(f nlstest.Frame) {
 // pages are of a book, 20 of them.
 func pages() string {
 	var b strings.Builder
-	for page := range 20 {
+	for page := range effort.Times(20, 2) {
 		fmt.Fprintf(&b, "第%d页。\n\n", page+1)
 		for line := range 5 {
 			fmt.Fprintf(&b, "“你是谁？”他问，“从哪里来……”——没有人回答（第%d行）。It is 3.14 o'clock, e.g. now! 家人👨‍👩‍👧和国旗🇨🇳都在。", line)
@@ -58,7 +59,8 @@ func pages() string {
 	return b.String()
 }
 
-func TestTwentyPagesComeBackCharacterForCharacter(t *testing.T) {
+func TestPagesComeBackCharacterForCharacter(t *testing.T) {
+	t.Parallel()
 	text := pages()
 	var p protocol
 	inBubble(t, nlstest.Options{OnFrame: p.onFrame}, func(t *testing.T, server *nlstest.Server) {
@@ -100,6 +102,7 @@ func sentences(n int) string { return strings.Repeat(strings.Repeat("长", 198)+
 
 // The Writer plays the audio: it never waits for the next piece.
 func TestTheNextPieceIsThereWhenOneEnds(t *testing.T) {
+	t.Parallel()
 	opts := nlstest.Options{ReplyDelay: time.Second, Engine: humming{nlstest.Loopback(), 10, 8000, false, 100 * time.Millisecond, nil}}
 	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 		var audio bytes.Buffer
@@ -138,6 +141,7 @@ func hum(pieces, size int) [][]byte {
 
 // Whoever is slow has one piece that waits, not all of them.
 func TestAStuckWriterKeepsOnePieceWaiting(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Engine: humming{nlstest.Loopback(), 3, 8000, false, 0, nil}}, func(t *testing.T, server *nlstest.Server) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Hour, cancel)
@@ -155,6 +159,7 @@ func TestAStuckWriterKeepsOnePieceWaiting(t *testing.T) {
 }
 
 func TestALongTextEndsWithItsFirstFailure(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	failed := func(err error) bool { return nls.StatusCode(err) == 50000000 }
 	audio := slices.Concat(hum(5, 8000)...)
@@ -246,6 +251,7 @@ func second[R any, F any](fault func(R) *F) func(R) *F {
 }
 
 func TestWhatIsWrongWithALongTextCostsNoSession(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		for name, p := range map[string]nls.SynthesisParams{
@@ -272,6 +278,7 @@ func TestWhatIsWrongWithALongTextCostsNoSession(t *testing.T) {
 }
 
 func TestOneSessionSpeaksWhatIsNotToBeSplit(t *testing.T) {
+	t.Parallel()
 	long := sentences(2)
 	for name, c := range map[string]struct {
 		p    nls.SynthesisParams
@@ -295,6 +302,7 @@ func TestOneSessionSpeaksWhatIsNotToBeSplit(t *testing.T) {
 }
 
 func TestSynthesizeLeavesRightSizes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		params nls.SynthesisParams
@@ -360,6 +368,7 @@ func pieces(p ...string) iter.Seq2[string, error] {
 }
 
 func TestSynthesizeStreamSpeaksBeforeTheTextHasEnded(t *testing.T) {
+	t.Parallel()
 	for _, format := range []nls.Format{"", nls.FormatWAV} {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			client := clientOf(t, server)
@@ -389,6 +398,7 @@ func TestSynthesizeStreamSpeaksBeforeTheTextHasEnded(t *testing.T) {
 }
 
 func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	const when = 2500 * time.Millisecond
 	endless := func(asked *atomic.Int64, fails error) iter.Seq2[string, error] {
@@ -502,6 +512,7 @@ func TestSynthesizeStreamEndsAtOnce(t *testing.T) {
 
 // What waits for nobody is no longer in use when the call has returned.
 func TestATextThatYieldsSoonIsOverWhenTheCallReturns(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(1001*time.Millisecond, cancel)
@@ -522,6 +533,7 @@ func TestATextThatYieldsSoonIsOverWhenTheCallReturns(t *testing.T) {
 const settling = 25 * time.Millisecond
 
 func TestSSMLWithoutEndIsRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 		asked := 0
 		err := clientOf(t, server).SynthesizeStream(t.Context(), io.Discard, func(yield func(string, error) bool) {
@@ -536,6 +548,7 @@ func TestSSMLWithoutEndIsRefused(t *testing.T) {
 }
 
 func TestSynthesizeStreamAsksForNoTextThatItCannotSpeak(t *testing.T) {
+	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -560,6 +573,7 @@ func TestSynthesizeStreamAsksForNoTextThatItCannotSpeak(t *testing.T) {
 }
 
 func TestSynthesizeStreamPutsPiecesTogether(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("字", 1001)
 	for name, c := range map[string]struct {
 		text []string
@@ -587,6 +601,7 @@ func TestSynthesizeStreamPutsPiecesTogether(t *testing.T) {
 }
 
 func TestSSMLIsOneMessageOfAStreamSynthesizer(t *testing.T) {
+	t.Parallel()
 	doc := "<speak>" + strings.Repeat("<!-- a long document -->", 100) + "你好</speak>"
 	var p protocol
 	inBubble(t, nlstest.Options{OnFrame: p.onFrame}, func(t *testing.T, server *nlstest.Server) {
@@ -612,6 +627,7 @@ func TestSSMLIsOneMessageOfAStreamSynthesizer(t *testing.T) {
 }
 
 func TestFlushSpeaksWhatHasNoEnd(t *testing.T) {
+	t.Parallel()
 	var p protocol
 	inBubble(t, nlstest.Options{OnFrame: p.onFrame}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
@@ -661,6 +677,7 @@ func (phonetic) Synthesize(_ context.Context, _ string, _ nlstest.Voice, emit fu
 }
 
 func TestPhonemesComeWhereTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
 	want := []nls.Phoneme{{Text: "n_c", Tone: "3", End: 80 * time.Millisecond}, {Text: "i_c", Tone: "3", Begin: 80 * time.Millisecond, End: 200 * time.Millisecond}}
 	inBubble(t, nlstest.Options{Engine: phonetic{nlstest.Loopback()}}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)

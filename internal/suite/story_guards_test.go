@@ -133,6 +133,7 @@ func TestNoPartOfALongSliceGoesOutAfterStop(t *testing.T) {
 // A session that Start did not wait for is refused afterwards: nobody is there to try
 // again, so it ends.
 func TestARefusedSessionThatNobodyWaitsForEnds(t *testing.T) {
+	t.Parallel()
 	for _, refused := range []time.Duration{0, time.Second} {
 		for _, name := range []string{"Synthesizer", "Synthesizer, long text", "CommonProto"} {
 			t.Run(fmt.Sprintf("%s/after %v", name, refused), func(t *testing.T) {

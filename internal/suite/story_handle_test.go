@@ -43,6 +43,7 @@ var (
 func handleOf(s *subject) *nls.Session { return s.object.(handled).Session() }
 
 func TestThereIsNoHandleBeforeTheFirstStart(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			if h := handleOf(p.new(clientOf(t, server))); h != nil {
@@ -59,6 +60,7 @@ func TestThereIsNoHandleBeforeTheFirstStart(t *testing.T) {
 
 // What the object says while its session is the current one, the handle says too.
 func TestAHandleSaysWhatItsObjectSays(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{"", "taskfailed@during-events", "reset@during-events"} {
 		for _, w := range tellers {
 			t.Run(fault+"/"+w.name, func(t *testing.T) {
@@ -102,6 +104,7 @@ func TestAHandleSaysWhatItsObjectSays(t *testing.T) {
 // The handle of a session that has ended goes on saying how, and does nothing to the
 // next one.
 func TestAHandleDoesNotTouchTheNextSession(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"completed", "failed", "Shutdown"} {
 		forEachProduct(t, func(t *testing.T, p product) {
 			t.Run(end, func(t *testing.T) {
@@ -184,6 +187,7 @@ func TestAHandleDoesNotTouchTheNextSession(t *testing.T) {
 
 // A monitor that watches a session by its handle never reads the end of another.
 func TestAMonitorReadsTheEndOfItsOwnSession(t *testing.T) {
+	t.Parallel()
 	gatewayInBubble(t, nlstest.Options{IdleTimeout: -1, Engine: nlstest.Script("one")}, func(t *testing.T, server *nlstest.Server) {
 		s := newTranscriberSubject(clientOf(t, server))
 		settle(t, s)
@@ -220,6 +224,7 @@ func TestAMonitorReadsTheEndOfItsOwnSession(t *testing.T) {
 
 // A handle works as its object does while its session runs.
 func TestASessionIsRunByItsHandle(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"Recognizer", "Transcriber"} {
 		t.Run(name, func(t *testing.T) {
 			gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
@@ -272,6 +277,7 @@ func TestASessionIsRunByItsHandle(t *testing.T) {
 // A Start that failed has a handle too, with its error. One that changes nothing does
 // not change it.
 func TestTheHandleOfAFailedStart(t *testing.T) {
+	t.Parallel()
 	gatewayInBubble(t, nlstest.Options{IdleTimeout: -1, Fault: faultOnce("refuse@handshake,code=503")}, func(t *testing.T, server *nlstest.Server) {
 		rec := clientOf(t, server).NewRecognizer(nls.RecognizerHandlers{})
 		settle(t, rec)

@@ -577,9 +577,7 @@ func (g *peers) mustLeaveNothing() {
 	if n := g.open(); n != 0 {
 		g.t.Errorf("%d connections left open", n)
 	}
-	if n, stacks := goroutinesOfSessions(); n != 0 {
-		g.t.Errorf("%d goroutines left:\n%s", n, stacks)
-	}
+	mustHaveNoGoroutine(g.t)
 }
 
 // renewable is a source whose tokens can be replaced, as those of CacheTokens.

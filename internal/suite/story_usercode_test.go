@@ -24,6 +24,7 @@ import (
 // User code that ends: by runtime.Goexit, as t.FailNow and t.Fatal do, or by a panic.
 
 func TestGoexitInACallbackEndsTheSessionAndSaysSo(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		for _, handler := range append(p.handlers[:len(p.handlers):len(p.handlers)], "OnError") {
 			t.Run(handler, func(t *testing.T) {
@@ -75,9 +76,7 @@ func TestGoexitInACallbackEndsTheSessionAndSaysSo(t *testing.T) {
 						t.Errorf("Stop or Wait says %v, Err %v", again, err)
 					}
 					synctest.Wait()
-					if n, stacks := goroutinesOfSessions(); n != 0 {
-						t.Errorf("%d goroutines after Done:\n%s", n, stacks)
-					}
+					mustHaveNoGoroutine(t)
 
 					s.on("", nil)
 					s.calls, s.errs, s.closes, s.audio = nil, nil, nil, nil
@@ -148,6 +147,7 @@ var endInUserCode = []struct {
 }
 
 func TestUserCodeThatEndsOnTheGoroutineOfStartLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, c := range endInUserCode {
 		for how, end := range map[string]func(){"panic": func() { panic("of the user") }, "Goexit": runtime.Goexit} {
 			for _, product := range []string{"Recognizer", "Synthesizer"} {
@@ -200,9 +200,7 @@ func TestUserCodeThatEndsOnTheGoroutineOfStartLeavesNothingBehind(t *testing.T) 
 						if n := open.Load(); n != 0 {
 							t.Errorf("%d connections left open", n)
 						}
-						if n, stacks := goroutinesOfSessions(); n != 0 {
-							t.Errorf("%d goroutines left:\n%s", n, stacks)
-						}
+						mustHaveNoGoroutine(t)
 						if err := goCall(func() error { return s.run(t.Context()) }).within(t, "the next session", patience); err != nil {
 							t.Errorf("the next session: %v", err)
 						}
@@ -358,8 +356,9 @@ func TestGoexitInTheCodeOfAGatewayDoesNotHangItsClose(t *testing.T) {
 // Calls that wait for callbacks to return, made in one.
 
 func TestStartInOnCloseEndsWithAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
 	for _, timeout := range []time.Duration{0, 3 * time.Second, -1} {
-		forEachProduct(t, func(t *testing.T, p product) {
+		forSomeProducts(t, func(t *testing.T, p product) {
 			t.Run(fmt.Sprint(timeout), func(t *testing.T) {
 				gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 					log := &logbook{level: slog.LevelInfo}
@@ -411,6 +410,7 @@ func mustHaveWarned(t *testing.T, log *logbook, what string, begin time.Time) {
 }
 
 func TestStopInACallbackEndsWithAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
 	for _, timeout := range []time.Duration{0, 3 * time.Second, -1} {
 		for _, name := range []string{"Recognizer", "Transcriber", "StreamSynthesizer"} {
 			p := productNamed(name)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -132,6 +133,7 @@ func ending(t *testing.T, name string, after time.Duration) context.Context {
 }
 
 func TestAReadThatNeverReturnsHoldsNoCall(t *testing.T) {
+	t.Parallel()
 	for call, listen := range listeners {
 		for _, f := range failures {
 			t.Run(call+"/"+f.name, func(t *testing.T) {
@@ -195,6 +197,7 @@ func TestAReadThatNeverReturnsHoldsNoCall(t *testing.T) {
 
 // The end of ctx does not wait for the network either.
 func TestTheEndOfTheContextEndsACallThatCannotSend(t *testing.T) {
+	t.Parallel()
 	for call, listen := range listeners {
 		for _, f := range failures[:2] {
 			t.Run(call+"/"+f.name, func(t *testing.T) {
@@ -214,6 +217,7 @@ func TestTheEndOfTheContextEndsACallThatCannotSend(t *testing.T) {
 }
 
 func TestBreakingOutOfTheLoopLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, stuck := range []bool{false, true} {
 		t.Run(map[bool]string{false: "a file", true: "a Read that never returns"}[stuck], func(t *testing.T) {
 			inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
@@ -320,6 +324,7 @@ func (e humming) Synthesize(ctx context.Context, _ string, _ nlstest.Voice, emit
 }
 
 func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
+	t.Parallel()
 	for _, take := range []int{0, 3} {
 		for _, f := range failures {
 			t.Run(fmt.Sprintf("%s, after %d Writes", f.name, take), func(t *testing.T) {
@@ -366,6 +371,7 @@ func TestAWriteThatNeverReturnsHoldsNoCall(t *testing.T) {
 
 // When the session is over there is still audio to write, for as long as ctx lets.
 func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
+	t.Parallel()
 	for i := range 4 {
 		f, pieces := failures[i/2], []int{1, 10}[i%2] // stuck in the last one, and before
 		t.Run(fmt.Sprintf("%s, %d pieces", f.name, pieces), func(t *testing.T) {
@@ -397,6 +403,7 @@ func TestTheEndOfTheContextEndsAWriteAfterTheSession(t *testing.T) {
 }
 
 func TestTheEndOfTheContextBetweenTwoWrites(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -416,6 +423,7 @@ func TestTheEndOfTheContextBetweenTwoWrites(t *testing.T) {
 }
 
 func TestAWritersErrorEndsTheSession(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	for name, w := range map[string]io.Writer{
 		"an error":            failingWriter{boom},
@@ -443,6 +451,7 @@ func TestAWritersErrorEndsTheSession(t *testing.T) {
 // Most Writes return soon. After those the caller has the sink for itself again,
 // also when the call has failed.
 func TestSynthesizeWaitsForAWriteThatReturnsSoon(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{"", "taskfailed@during-events,after=6"} {
 		inBubble(t, nlstest.Options{Fault: faultAlways(fault)}, func(t *testing.T, server *nlstest.Server) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -471,6 +480,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // What came before a failure is written, unless w is too slow for it.
 func TestWhatCameBeforeAFailureIsWritten(t *testing.T) {
+	t.Parallel()
 	for _, f := range failures[2:] {
 		t.Run(f.name, func(t *testing.T) {
 			opts := nlstest.Options{
@@ -494,6 +504,7 @@ func TestWhatCameBeforeAFailureIsWritten(t *testing.T) {
 // A slow sink is no fault of the service, and loses nothing. Synthesize returns
 // when it is done with it.
 func TestASlowWriterGetsEverything(t *testing.T) {
+	t.Parallel()
 	for _, long := range []bool{false, true} {
 		for _, each := range []time.Duration{10 * time.Second, 2 * time.Minute} {
 			inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
@@ -520,7 +531,9 @@ func TestASlowWriterGetsEverything(t *testing.T) {
 // What waits for a sink is bounded: then it is the service that has to wait. And
 // still nothing is lost.
 func TestWhatWaitsForAWriterIsBounded(t *testing.T) {
-	const total, piece = 48 << 20, 8000
+	effort.Thorough(t)
+	t.Parallel()
+	const total, piece = 16 << 20, 8000
 	var said atomic.Int64
 	opts := nlstest.Options{IdleTimeout: -1, Engine: humming{nlstest.Loopback(), total / piece, piece, false, 0, &said}}
 	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
@@ -548,6 +561,7 @@ func TestWhatWaitsForAWriterIsBounded(t *testing.T) {
 
 // Also a callback that waits for the sink, since so much does already, is let go.
 func TestAFailureIsNotHeldByAFullMailbox(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"connection", "context"} {
 		t.Run(end, func(t *testing.T) {
 			opts := nlstest.Options{IdleTimeout: -1, Engine: humming{nlstest.Loopback(), 9 << 20 / 8000, 8000, true, 0, nil}}
@@ -603,7 +617,9 @@ func (e talkative) Close() error                          { return nil }
 // What waits for the loop is bounded too, and neither its end nor that of ctx waits
 // for what is held by it.
 func TestWhatWaitsForALoopBodyIsBounded(t *testing.T) {
-	for _, end := range []string{"break", "context"} {
+	t.Parallel()
+	effort.Thorough(t)
+	for _, end := range []string{"context", "break"} {
 		t.Run(end, func(t *testing.T) {
 			var said atomic.Int64
 			opts := nlstest.Options{IdleTimeout: -1, Engine: talkative{nlstest.Loopback(), 0, &said}}
@@ -641,6 +657,7 @@ func TestWhatWaitsForALoopBodyIsBounded(t *testing.T) {
 // It may take a while until all results have come after the last audio. As long as
 // some come, that is no timeout.
 func TestTranscribeWaitsForWhatComesAfterStop(t *testing.T) {
+	t.Parallel()
 	var said atomic.Int64
 	opts := nlstest.Options{IdleTimeout: -1, Engine: talkative{nlstest.Loopback(), 3 * time.Second, &said}}
 	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 // object is what every session object can do.
@@ -259,6 +260,18 @@ func forEachProduct(t *testing.T, f func(t *testing.T, p product)) {
 		t.Run(p.name, func(t *testing.T) { f(t, p) })
 	}
 }
+
+// forSomeProducts is forEachProduct for one of many cases: it goes on where it was left
+// with the last one, for a third of the products or, with NLS_THOROUGH, all.
+func forSomeProducts(t *testing.T, f func(t *testing.T, p product)) {
+	forEachProduct(t, func(t *testing.T, p product) {
+		if turnOfProducts() {
+			f(t, p)
+		}
+	})
+}
+
+var turnOfProducts = effort.OneIn(3)
 
 func productNamed(name string) product {
 	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })

@@ -69,8 +69,9 @@ func (b bound) check(t *testing.T, timeout error, call func(context.Context) err
 }
 
 func TestStartTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{"hang@handshake", "hang@on-start"} {
-		forEachProduct(t, func(t *testing.T, p product) {
+		forSomeProducts(t, func(t *testing.T, p product) {
 			if fault == "hang@on-start" && strings.HasPrefix(p.name, "Synthesizer") {
 				return // Start is not answered anyway
 			}
@@ -96,6 +97,7 @@ func TestStartTimeouts(t *testing.T) {
 }
 
 func TestStopTimeouts(t *testing.T) {
+	t.Parallel()
 	for name, standard := range map[string]time.Duration{
 		"Recognizer": nls.DefaultStopTimeout, "Transcriber": nls.DefaultStopTimeout, "StreamSynthesizer": nls.DefaultCompleteTimeout,
 	} {
@@ -119,6 +121,7 @@ func TestStopTimeouts(t *testing.T) {
 }
 
 func TestCompleteTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"Synthesizer", "Synthesizer, long text"} {
 		for _, b := range boundsOf(nls.DefaultCompleteTimeout) {
 			t.Run(name+"/"+b.name, func(t *testing.T) {
@@ -161,6 +164,7 @@ func (s *subject) flood() (err error) {
 }
 
 func TestWriteTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		timeout time.Duration // of Config
@@ -235,6 +239,7 @@ func TestWriteTimeouts(t *testing.T) {
 }
 
 func TestAStartThatCannotBeWrittenTimesOut(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Fault: faultAlways("halfopen@before-start")}, func(t *testing.T, server *nlstest.Server) {
 		c := clientOf(t, server, func(cfg *nls.Config) { cfg.WriteTimeout = 3 * time.Second })
 		tts := c.NewSynthesizer(nls.SynthesizerHandlers{})
@@ -249,6 +254,7 @@ func TestAStartThatCannotBeWrittenTimesOut(t *testing.T) {
 }
 
 func TestStopAndShutdownFreeABlockedSender(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"Recognizer", "Transcriber", "StreamSynthesizer"} {
 		for end, want := range map[string]error{"Stop": nls.ErrStopTimeout, "Shutdown": nls.ErrShutdown} {
 			t.Run(name+"/"+end, func(t *testing.T) {
@@ -286,6 +292,7 @@ func TestStopAndShutdownFreeABlockedSender(t *testing.T) {
 }
 
 func TestPingParameters(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		tr := clientOf(t, server).NewTranscriber(nls.TranscriberHandlers{})
 		for _, p := range []nls.TranscriptionParams{
@@ -305,6 +312,7 @@ func TestPingParameters(t *testing.T) {
 }
 
 func TestPingTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name       string
 		ping, pong time.Duration
@@ -329,6 +337,7 @@ func TestPingTimeouts(t *testing.T) {
 						want.within = want.after
 					}
 					s.play(t, client, want, 30*time.Second)
+					s.playAgain(t, client)
 				})
 			})
 		}
@@ -338,6 +347,7 @@ func TestPingTimeouts(t *testing.T) {
 // A callback that does not return holds up no call beyond its bound, and Done no
 // longer than it takes.
 func TestEachCallHoldsItsBoundWhileEachCallbackIsStuck(t *testing.T) {
+	t.Parallel()
 	const failure = "taskfailed@on-stop"
 	type call struct {
 		handler, fault string
@@ -412,6 +422,7 @@ func TestEachCallHoldsItsBoundWhileEachCallbackIsStuck(t *testing.T) {
 // A queue that is full for a minute, because a callback is slow, is no silence of
 // the service: PingTimeout does not pass, and nothing is lost.
 func TestAFullQueueIsNoReasonForAPingTimeout(t *testing.T) {
+	t.Parallel()
 	for name, handler := range map[string]string{
 		"Recognizer": "OnResultChanged", "Transcriber": "OnResultChanged", "Synthesizer": "OnData",
 		"Synthesizer, long text": "OnData", "StreamSynthesizer": "OnData", "CommonProto": "RecognitionResultChanged",
@@ -472,6 +483,7 @@ func (e spaced) Synthesize(ctx context.Context, text string, v nlstest.Voice, em
 // A long synthesis may take as long as it wants, as long as something comes and
 // each callback returns in time.
 func TestTheBoundOnSilenceIsRenewedByEachMessage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		pause   time.Duration // of the service, between messages
@@ -511,6 +523,7 @@ func TestTheBoundOnSilenceIsRenewedByEachMessage(t *testing.T) {
 }
 
 func TestSilenceBeforeStopIsNoneOfTheStreamSynthesizersBusiness(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 		client := clientOf(t, server)
 		s := newStreamSubject(client)

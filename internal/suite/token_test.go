@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/nlstest"
 )
 
@@ -59,6 +60,7 @@ func startAtOnce(t *testing.T, c *nls.Client, n int) {
 }
 
 func TestAnAccessKeyIsEnoughForEveryProduct(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			c := clientOf(t, server, withKey)
@@ -73,6 +75,7 @@ func TestAnAccessKeyIsEnoughForEveryProduct(t *testing.T) {
 }
 
 func TestTemporaryAccessKeysWork(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{AccessKeys: map[string]string{"STS.example": "secret"}}, func(t *testing.T, server *nlstest.Server) {
 		if err := newTranscriberSubject(clientOf(t, server, withKey)).run(t.Context()); err != nil {
 			t.Error(err)
@@ -85,9 +88,10 @@ func TestTemporaryAccessKeysWork(t *testing.T) {
 	})
 }
 
-func TestFiveHundredSessionsShareOneToken(t *testing.T) {
+func TestManySessionsShareOneToken(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{MaxSessions: -1}, func(t *testing.T, server *nlstest.Server) {
-		startAtOnce(t, clientOf(t, server, withKey), 500)
+		startAtOnce(t, clientOf(t, server, withKey), effort.Times(500, 100))
 		if n := server.Stats().Tokens; n != 1 {
 			t.Errorf("%d calls of CreateToken, want 1", n)
 		}
@@ -95,6 +99,7 @@ func TestFiveHundredSessionsShareOneToken(t *testing.T) {
 }
 
 func TestTokenIsReplacedBeforeItIsRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{TokenTTL: 20 * time.Minute}, func(t *testing.T, server *nlstest.Server) {
 		var refused atomic.Int32
 		c := clientOf(t, server, withKey, refusals(&refused))
@@ -109,6 +114,7 @@ func TestTokenIsReplacedBeforeItIsRefused(t *testing.T) {
 }
 
 func TestRevokedTokenCostsOneRefusalAndOneCall(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{MaxSessions: -1}, func(t *testing.T, server *nlstest.Server) {
 		var refused atomic.Int32
 		c := clientOf(t, server, withKey, refusals(&refused))
@@ -124,12 +130,13 @@ func TestRevokedTokenCostsOneRefusalAndOneCall(t *testing.T) {
 	})
 }
 
-func TestFiveHundredSessionsRefusedTogetherCostOneCall(t *testing.T) {
+func TestManySessionsRefusedTogetherCostOneCall(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{MaxSessions: -1}, func(t *testing.T, server *nlstest.Server) {
 		c := clientOf(t, server, withKey)
 		startAtOnce(t, c, 1)
 		server.ExpireTokens()
-		startAtOnce(t, c, 500)
+		startAtOnce(t, c, effort.Times(500, 100))
 		if n := server.Stats().Tokens; n != 2 {
 			t.Errorf("%d tokens, want 2", n)
 		}
@@ -137,6 +144,7 @@ func TestFiveHundredSessionsRefusedTogetherCostOneCall(t *testing.T) {
 }
 
 func TestStaticTokenThatExpiredIsAccessDenied(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		server.ExpireTokens()
 		err := newTranscriberSubject(clientOf(t, server, withToken)).run(t.Context())
@@ -149,6 +157,7 @@ func TestStaticTokenThatExpiredIsAccessDenied(t *testing.T) {
 
 // ConfigFromEnv finds both where an old NLS_TOKEN has been left behind.
 func TestRefusedTokenFallsBackToTheKey(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 			var refused atomic.Int32
@@ -167,6 +176,7 @@ func TestRefusedTokenFallsBackToTheKey(t *testing.T) {
 }
 
 func TestAppKeyOfAnotherAccountIsRefused(t *testing.T) {
+	t.Parallel()
 	opts := nlstest.Options{
 		AppKeys:    map[string]string{"app-of-alice": "alice", "app-of-key": "key"},
 		AccessKeys: map[string]string{"key": "secret"},
@@ -185,6 +195,7 @@ func TestAppKeyOfAnotherAccountIsRefused(t *testing.T) {
 // What a token says about its expiry decides when it is looked up again, never
 // whether it is sent: the gateway knows better, and clocks are wrong.
 func TestTokensOfAnyExpiryAreSent(t *testing.T) {
+	t.Parallel()
 	for name, expiry := range map[string]time.Time{
 		"unknown": {}, "the year 1": time.Unix(-62135596800, 1), "1970": time.Unix(0, 0), "1999": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC),
 		"tomorrow": time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC), "9999": time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
@@ -222,6 +233,7 @@ func TestTokensOfAnyExpiryAreSent(t *testing.T) {
 }
 
 func TestThrottledTokenLookupsAreRetryable(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		opts := server.Config().TokenOptions
 		throttled := false
@@ -304,6 +316,7 @@ func (s *spy) RoundTrip(r *http.Request) (*http.Response, error) {
 // Key, signature and token are looked for in all that is logged at LevelTrace,
 // traced, returned and printed, on every way a token can take.
 func TestSessionsShowNeitherKeyNorToken(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*nls.Config)
 		before func(*nlstest.Server)

@@ -53,6 +53,7 @@ func (l *hookLog) names(hook string) string {
 }
 
 func TestTraceSeesTheLifeOfASession(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{ReplyDelay: time.Second, IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 		var all, one hookLog
 		client := clientOf(t, server, func(c *nls.Config) {
@@ -127,6 +128,7 @@ func TestTraceSeesTheLifeOfASession(t *testing.T) {
 }
 
 func TestTraceOfAFailedDialSaysWhy(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Fault: faultOnce("refuse@handshake,code=503,text=busy")}, func(t *testing.T, server *nlstest.Server) {
 		var l hookLog
 		s := newRecognizerSubject(clientOf(t, server))

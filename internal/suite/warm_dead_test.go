@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nlsgo/nls"
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wsframe"
 	"github.com/nlsgo/nls/nlstest"
 )
@@ -152,6 +153,7 @@ func (c tripwire) Write(b []byte) (int, error) {
 // A warm connection that is dead, or dies while Start takes it, costs a dial and
 // nothing else: no error, no callback, no time.
 func TestAWarmConnectionThatIsDeadCostsADial(t *testing.T) {
+	t.Parallel()
 	for when, c := range map[string]struct {
 		seen  bool // the client has noticed before it goes on
 		taken string
@@ -167,7 +169,7 @@ func TestAWarmConnectionThatIsDeadCostsADial(t *testing.T) {
 	} {
 		for how, die := range deaths {
 			t.Run(when+": "+how, func(t *testing.T) {
-				forEachProduct(t, func(t *testing.T, p product) {
+				forSomeProducts(t, func(t *testing.T, p product) {
 					gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 						var d *doomed
 						dies := func() { // once Warm has returned
@@ -238,12 +240,13 @@ var startedEvents = map[string]string{
 
 // What the service has said cannot be unsaid.
 func TestASessionThatHasHeardSomethingIsNotStartedAgain(t *testing.T) {
+	t.Parallel()
 	for how, die := range deaths {
 		if strings.Contains(how, "TaskFailed of no") || strings.Contains(how, "TaskFailed without") {
 			continue // it is then one of the task
 		}
 		t.Run(how, func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 					d := newDoomed(t, server, func(peer *peer, _ <-chan struct{}) {
 						if !peer.directive() {
@@ -286,6 +289,7 @@ func TestASessionThatHasHeardSomethingIsNotStartedAgain(t *testing.T) {
 
 // A refusal on a warm connection is that of the service, as on any other.
 func TestARefusalOnAWarmConnectionIsARefusal(t *testing.T) {
+	t.Parallel()
 	denied := func(err error) bool { return errors.Is(err, nls.ErrAccessDenied) }
 	status := func(code int) func(error) bool {
 		return func(err error) bool { return nls.StatusCode(err) == code }
@@ -311,7 +315,7 @@ func TestARefusalOnAWarmConnectionIsARefusal(t *testing.T) {
 		{"idle, of the task", func(p *peer) { p.event("TaskFailed", nls.StatusIdleTimeout, idleText) }, false, status(nls.StatusIdleTimeout), "warm", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				opts := nlstest.Options{Tokens: map[string]string{"one": "a", "two": "a"}, AppKeys: map[string]string{"key": "a"}}
 				gatewayInBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 					tokens := &rotating{tokens: []string{"one", "two"}}
@@ -350,6 +354,7 @@ func TestARefusalOnAWarmConnectionIsARefusal(t *testing.T) {
 
 // Start stays within its bounds, whatever becomes of the warm connection.
 func TestTheBoundsOfAStartOnAWarmConnection(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		set   func(s *subject)
@@ -365,7 +370,7 @@ func TestTheBoundsOfAStartOnAWarmConnection(t *testing.T) {
 		}, "hang@handshake", nls.ErrStartTimeout, 0, "warm dialed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				gatewayInBubble(t, nlstest.Options{Fault: faultAlways(c.fault)}, func(t *testing.T, server *nlstest.Server) {
 					d := newDoomed(t, server, func(peer *peer, _ <-chan struct{}) { peer.directive() })
 					s := p.new(d.client)
@@ -398,6 +403,8 @@ func TestTheBoundsOfAStartOnAWarmConnection(t *testing.T) {
 // Whatever ends a Start in the moment in which its warm connection dies, it ends,
 // once, and the object can be used again.
 func TestAStartThatIsEndedWhileItsWarmConnectionDies(t *testing.T) {
+	t.Parallel()
+	tried := effort.OneIn(5)
 	type end struct {
 		name string
 		do   func(s *subject, cancel context.CancelFunc)
@@ -409,8 +416,11 @@ func TestAStartThatIsEndedWhileItsWarmConnectionDies(t *testing.T) {
 	} {
 		for how, die := range deaths {
 			t.Run(e.name+", "+how, func(t *testing.T) {
-				forEachProduct(t, func(t *testing.T, p product) {
-					for round := range 6 {
+				forSomeProducts(t, func(t *testing.T, p product) {
+					for round := range 6 { // with a directive or without, before or at once
+						if !tried() {
+							continue
+						}
 						gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 							d := newDoomed(t, server, func(peer *peer, dead <-chan struct{}) {
 								if round%2 == 0 && !peer.directive() {
@@ -456,8 +466,9 @@ func TestAStartThatIsEndedWhileItsWarmConnectionDies(t *testing.T) {
 // The answer comes in the moment in which a pong is late. It is taken, or the
 // connection was dead; never both.
 func TestAnAnswerInTheMomentOfItsTimeout(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
-		for range 40 {
+		for range effort.Times(40, 8) {
 			gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 				d := newDoomed(t, server, func(peer *peer, _ <-chan struct{}) {
 					if !peer.directive() {
@@ -490,9 +501,14 @@ func TestAnAnswerInTheMomentOfItsTimeout(t *testing.T) {
 // A gateway that accepts and hangs up is dialled as seldom as one that is down, and
 // no Start notices.
 func TestAGatewayThatHangsUpIsNotDialledAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	tried := effort.OneIn(3)
 	for how, die := range deaths {
+		if !tried() {
+			continue
+		}
 		t.Run(how, func(t *testing.T) {
-			gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+			gatewayInBubble(t, nlstest.Options{Engine: nlstest.Script("one")}, func(t *testing.T, server *nlstest.Server) {
 				var w wires
 				g := newPeers(t, func(p *peer) { die(p) })
 				g.shake = upgrade

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAConnectionIsReusedForEightSeconds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		pause    time.Duration // between the sessions
 		callback time.Duration // OnCompleted
@@ -31,7 +32,7 @@ func TestAConnectionIsReusedForEightSeconds(t *testing.T) {
 		{30 * time.Second, 0, "dialed dialed dialed"},
 	} {
 		t.Run(fmt.Sprintf("%v after a callback of %v", c.pause, c.callback), func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				gatewayInBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 					var w wires
 					client := clientOf(t, server, w.keeps(0, true))
@@ -78,6 +79,7 @@ func TestAConnectionIsReusedForEightSeconds(t *testing.T) {
 // A connection whose session did not end in good order, or on which something was
 // said after that, is not used again; nor does the next Start fail because of it.
 func TestWhichConnectionsAreNotReused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		fault string // of the first connection
@@ -104,7 +106,7 @@ func TestWhichConnectionsAreNotReused(t *testing.T) {
 		{name: "EOF", fault: "eof@after-stop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				if p.name == "CommonProto" && c.fails && c.fault == "" {
 					return // its Wait ends nothing
 				}
@@ -152,6 +154,7 @@ func TestWhichConnectionsAreNotReused(t *testing.T) {
 // The callbacks of a session may outlive its hold on the connection. What they do
 // to their session does nothing to the one that has the connection now.
 func TestTheLastSessionOnAConnectionDoesNotTouchTheNext(t *testing.T) {
+	t.Parallel()
 	for name, meddle := range map[string]func(t *testing.T, old *nls.Session){
 		"Shutdown":  func(_ *testing.T, old *nls.Session) { old.Shutdown() },
 		"SendAudio": func(_ *testing.T, old *nls.Session) { _ = old.SendAudio(spokenAudio()) },
@@ -159,7 +162,7 @@ func TestTheLastSessionOnAConnectionDoesNotTouchTheNext(t *testing.T) {
 	} {
 		for _, inside := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, in OnClose %v", name, inside), func(t *testing.T) {
-				forEachProduct(t, func(t *testing.T, p product) {
+				forSomeProducts(t, func(t *testing.T, p product) {
 					gatewayInBubble(t, nlstest.Options{IdleTimeout: -1}, func(t *testing.T, server *nlstest.Server) {
 						var w wires
 						client := clientOf(t, server, w.keeps(0, true))

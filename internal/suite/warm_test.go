@@ -142,9 +142,7 @@ func (w *wires) mustLeaveNothing(t *testing.T, c *nls.Client) {
 	if _, open := w.count(); open != 0 {
 		t.Errorf("%d connections left open", open)
 	}
-	if n, stacks := goroutinesOfSessions(); n != 0 {
-		t.Errorf("%d goroutines left:\n%s", n, stacks)
-	}
+	mustHaveNoGoroutine(t)
 }
 
 // firsts are the words of s, each where it is first.
@@ -159,6 +157,7 @@ func firsts(s string) string {
 }
 
 func TestStartTakesAWarmConnection(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		warm  int
@@ -174,7 +173,7 @@ func TestStartTakesAWarmConnection(t *testing.T) {
 		{name: "both", warm: 1, reuse: true, want: "dialed reused reused", dials: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forEachProduct(t, func(t *testing.T, p product) {
+			forSomeProducts(t, func(t *testing.T, p product) {
 				inBubble(t, nlstest.Options{ReplyDelay: 10 * time.Millisecond}, func(t *testing.T, server *nlstest.Server) {
 					var w wires
 					client := clientOf(t, server, w.keeps(c.warm, c.reuse))
@@ -218,6 +217,7 @@ func TestStartTakesAWarmConnection(t *testing.T) {
 
 // Nobody could dial again for a Start that waits for no answer.
 func TestAStartThatWaitsForNoAnswerDials(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(ctx context.Context, c *nls.Client) error{
 		"NoWait": func(ctx context.Context, c *nls.Client) error {
 			s := newSynthesizerSubject(c)
@@ -256,6 +256,7 @@ func TestAStartThatWaitsForNoAnswerDials(t *testing.T) {
 // The pool is filled while the first session runs, also one whose Start waits for
 // its end, and not by one that is refused.
 func TestThePoolIsFilledWhenTheFirstSessionHasStarted(t *testing.T) {
+	t.Parallel()
 	forEachProduct(t, func(t *testing.T, p product) {
 		for _, c := range []struct {
 			fault string
@@ -289,6 +290,7 @@ func TestThePoolIsFilledWhenTheFirstSessionHasStarted(t *testing.T) {
 }
 
 func TestAStreamSynthesizerHasThePoolOfItsGateway(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var w wires
 		client := clientOf(t, server, func(cfg *nls.Config) {
@@ -340,8 +342,9 @@ func talk(t *testing.T, s *subject, until time.Time) {
 // The service drops a connection on which nothing is sent: after 10 s, after 23 s
 // with pings. The pool is always sooner.
 func TestWarmConnectionsAreReplacedBeforeTheServiceDropsThem(t *testing.T) {
+	t.Parallel()
 	var dropped atomic.Int64
-	opts := nlstest.Options{OnFrame: func(f nlstest.Frame) {
+	opts := nlstest.Options{Engine: nlstest.Script("one"), OnFrame: func(f nlstest.Frame) {
 		if f.Sent && strings.Contains(string(f.Payload), "TaskFailed") {
 			dropped.Add(1)
 		}
@@ -399,7 +402,8 @@ func TestWarmConnectionsAreReplacedBeforeTheServiceDropsThem(t *testing.T) {
 }
 
 func TestCloseIdleConnectionsLeavesSessionsAlone(t *testing.T) {
-	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
+	t.Parallel()
+	inBubble(t, nlstest.Options{Engine: nlstest.Script("one")}, func(t *testing.T, server *nlstest.Server) {
 		var w wires
 		client := clientOf(t, server, w.keeps(3, true))
 		for range 2 {
@@ -453,6 +457,7 @@ func (r *rotating) Invalidate(t *nls.Token) {
 func (r *rotating) rotate() { r.Invalidate(&nls.Token{Value: r.tokens[0]}) }
 
 func TestNoSessionStartsOnAConnectionOfATokenThatWasReplaced(t *testing.T) {
+	t.Parallel()
 	opts := nlstest.Options{ReplyDelay: time.Millisecond, Tokens: map[string]string{"one": "a", "two": "a"}, AppKeys: map[string]string{"key": "a"}}
 	inBubble(t, opts, func(t *testing.T, server *nlstest.Server) {
 		var w wires
@@ -480,6 +485,7 @@ func TestNoSessionStartsOnAConnectionOfATokenThatWasReplaced(t *testing.T) {
 }
 
 func TestAGatewayThatIsDownForThePoolIsNoErrorOfStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var w wires
 		log := &logbook{}
@@ -513,6 +519,7 @@ func TestAGatewayThatIsDownForThePoolIsNoErrorOfStart(t *testing.T) {
 }
 
 func TestWarmSaysWhatStartWouldSay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		fault string
@@ -587,6 +594,7 @@ func handshake(status int) func(error) bool {
 }
 
 func TestWarmTwiceAndAtTheSameTimeOpensThemOnce(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{}, func(t *testing.T, server *nlstest.Server) {
 		var w wires
 		client := clientOf(t, server, w.keeps(3, false))
@@ -613,6 +621,7 @@ func TestWarmTwiceAndAtTheSameTimeOpensThemOnce(t *testing.T) {
 }
 
 func TestCloseIdleConnectionsEndsWarmAndTheDials(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nlstest.Options{Fault: faultAlways("hang@handshake")}, func(t *testing.T, server *nlstest.Server) {
 		var w wires
 		client := clientOf(t, server, w.keeps(2, false))

@@ -107,6 +107,7 @@ func (s *sentAudio) onFrame(f nlstest.Frame) {
 }
 
 func TestAnyWAVFileIsUnderstoodAsItPlays(t *testing.T) {
+	t.Parallel()
 	type file struct {
 		data string
 		rate int
@@ -167,6 +168,7 @@ func TestAnyWAVFileIsUnderstoodAsItPlays(t *testing.T) {
 
 // What README's first program does with a file that the service cannot take.
 func TestWhatTheServiceCannotTakeIsRefusedBeforeAnyConnection(t *testing.T) {
+	t.Parallel()
 	silence := strings.Repeat("\x00", 1000)
 	mp3 := "\xff\xfb\x90\x00" + strings.Repeat("x", 413)
 	for _, c := range []struct{ name, in, what, command string }{
@@ -229,6 +231,7 @@ func TestWhatTheServiceCannotTakeIsRefusedBeforeAnyConnection(t *testing.T) {
 // The header knows better than a SampleRate, which is that of raw PCM; and what is
 // no file is raw PCM, also when it begins like one.
 func TestRawPCMIsSentAsItIs(t *testing.T) {
+	t.Parallel()
 	narrow := samples(t, 8000)
 	for name, in := range map[string]string{
 		"one sample": "ab", "half a sample": "a", "the start of a RIFF": "RIF", "the sync of an MP3": "\xff\xfb\x90\x00" + strings.Repeat("ab", 1000),
@@ -265,6 +268,7 @@ func TestRawPCMIsSentAsItIs(t *testing.T) {
 
 // A source that has no first byte holds up nothing for longer than a Start may take.
 func TestASourceThatDoesNotBegin(t *testing.T) {
+	t.Parallel()
 	for _, call := range []string{"Recognize", "Transcribe"} {
 		for name, c := range map[string]struct {
 			ctx, timeout, want time.Duration
@@ -312,6 +316,7 @@ func TestASourceThatDoesNotBegin(t *testing.T) {
 
 // README's first program, with the file that it is given.
 func TestREADMEsFirstProgramTakesAnyFile(t *testing.T) {
+	t.Parallel()
 	blocks := readmeCode.FindAllStringSubmatch(readFile(t, "README.md"), -1)
 	if len(blocks) < 2 || blocks[1][1] != "ExampleClient_Transcribe" ||
 		!strings.Contains(blocks[1][2], "Transcribe(context.Background(), file, nls.TranscriptionParams{}, nls.PumpOptions{})") {

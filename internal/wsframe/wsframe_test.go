@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/nlsgo/nls/internal/effort"
 	"github.com/nlsgo/nls/internal/wsframe"
 )
 
@@ -89,6 +90,7 @@ func TestMaskedFramesAreWhatServersRead(t *testing.T) {
 
 // A sender puts frame after frame into one buffer, and may make several at once.
 func TestMaskedFramesAreAppended(t *testing.T) {
+	effort.Long(t)
 	mask := [4]byte{1, 2, 3, 4}
 	sizes := slices.Clone(lengths)
 	for n := range 600 {

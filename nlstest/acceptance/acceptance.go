@@ -179,7 +179,7 @@ func Verify(ctx context.Context, dir string) error {
 		return fmt.Errorf("acceptance: %w", err)
 	}
 	defer recording.Close()
-	gateway, err := nlstest.Replay(recording, nlstest.ReplayOptions{AtOnce: true})
+	gateway, err := nlstest.Replay(recording, nlstest.ReplayOptions{Pipe: true, AtOnce: true})
 	if err != nil {
 		return fmt.Errorf("acceptance: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/nlsgo/nls"
 	"github.com/nlsgo/nls/internal/gateway"
+	"github.com/nlsgo/nls/internal/scratch"
 	"github.com/nlsgo/nls/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(scratch.Tests{M: m})
 }
 
 // info is the line that the program prints.

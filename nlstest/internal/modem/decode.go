@@ -37,6 +37,7 @@ const (
 	guard       = 0.1   // of a symbol, left out at either end
 	headerRange = 0.012 // seconds around the end of the pilot in which the header begins
 	headerStep  = 0.004 // seconds beyond a header that was found in which there may be a better place
+	headerPeak  = 0.9   // of the best share; with less a place is off the header
 	toneShare   = 0.15  // of the power of a symbol in either of its tones
 	bothShare   = 0.7   // and in both
 	brokenTwins = 6     // symbols of two tones make a header, if a broken one
@@ -53,6 +54,7 @@ const (
 // One goroutine at a time may use it.
 type Decoder struct {
 	rate     float64
+	stride   int   // one sample of so many is enough for tones
 	hop      int64 // half a pilot window
 	pilot    float64
 	plain    [tones]float64 // Goertzel coefficients of the header
@@ -99,7 +101,7 @@ func NewDecoder(sampleRate int) (*Decoder, error) {
 	if err := checkSampleRate(sampleRate); err != nil {
 		return nil, err
 	}
-	d := &Decoder{rate: float64(sampleRate)}
+	d := &Decoder{rate: float64(sampleRate), stride: sampleRate / MinSampleRate}
 	d.hop = int64(pilotWindow / 2 * d.rate)
 	d.pilot = d.coefficient(pilotHz)
 	for t := range tones {
@@ -108,7 +110,9 @@ func NewDecoder(sampleRate int) (*Decoder, error) {
 	return d, nil
 }
 
-func (d *Decoder) coefficient(hz float64) float64 { return 2 * math.Cos(2*math.Pi*hz/d.rate) }
+func (d *Decoder) coefficient(hz float64) float64 {
+	return 2 * math.Cos(2*math.Pi*hz*float64(d.stride)/d.rate)
+}
 
 // Write takes the next samples of the stream and tells what became certain.
 func (d *Decoder) Write(samples []int16, emit func(Event)) {
@@ -214,29 +218,34 @@ func (d *Decoder) findPilot(emit func(Event)) bool {
 	return true
 }
 
-// power returns the power of x without its mean, and the mean.
-func power(x []int16) (power, mean float64) {
+// power returns the power of x without its mean, and the mean. It looks at one
+// sample of stride.
+func power(x []int16, stride int) (power, mean float64) {
 	var sum, squares int64 // three loud samples fill an int of 32 bits
-	for _, v := range x {
-		sum += int64(v)
-		squares += int64(v) * int64(v)
+	for i := 0; i < len(x); i += stride {
+		v := int64(x[i])
+		sum += v
+		squares += v * v
 	}
-	n := float64(max(len(x), 1))
+	n := float64(max(used(x, stride), 1))
 	mean = float64(sum) / n
 	return float64(squares)/n - mean*mean, mean
 }
 
+// used is how many samples of x are looked at.
+func used(x []int16, stride int) int { return (len(x) + stride - 1) / stride }
+
 // isPilot reports whether x is the one tone that announces a sentence.
 func (d *Decoder) isPilot(x []int16) (pilot bool, p float64) {
-	p, mean := power(x)
+	p, mean := power(x, d.stride)
 	if p < noiseFloor*noiseFloor {
 		return false, p
 	}
 	var s1, s2 float64
-	for _, v := range x {
-		s1, s2 = float64(v)-mean+d.pilot*s1-s2, s1
+	for i := 0; i < len(x); i += d.stride {
+		s1, s2 = float64(x[i])-mean+d.pilot*s1-s2, s1
 	}
-	n := float64(len(x))
+	n := float64(used(x, d.stride))
 	return 2*(s1*s1+s2*s2-d.pilot*s1*s2)/(n*n) > pilotShare*p, p
 }
 
@@ -246,14 +255,14 @@ func (d *Decoder) symbols(at float64, n int, length float64, coef *[tones]float6
 	for i := range n {
 		begin := at + (float64(i)+guard)*length
 		x := d.at(int64(math.Round(begin)), int64(math.Round(begin+(1-2*guard)*length)))
-		p, _ := power(x)
+		p, _ := power(x, d.stride)
 		bits <<= symbolBits
 		if p < noiseFloor*noiseFloor {
 			continue
 		}
 		var t [tones]float64
 		for g := 0; g < tones; g += 4 {
-			goertzel(x, coef[g:g+4], t[g:g+4])
+			goertzel(x, d.stride, coef[g:g+4], t[g:g+4])
 		}
 		low, high := 0, 8
 		for k := range 8 {
@@ -275,17 +284,17 @@ func (d *Decoder) symbols(at float64, n int, length float64, coef *[tones]float6
 
 // goertzel puts the power of four tones in x into t. Four at a time keep the
 // processor busy, as each sample waits for the one before.
-func goertzel(x []int16, coef, t []float64) {
+func goertzel(x []int16, stride int, coef, t []float64) {
 	c0, c1, c2, c3 := coef[0], coef[1], coef[2], coef[3]
 	var a0, a1, a2, a3, b0, b1, b2, b3 float64
-	for _, v := range x {
-		f := float64(v)
+	for i := 0; i < len(x); i += stride {
+		f := float64(x[i])
 		a0, b0 = f+c0*a0-b0, a0
 		a1, b1 = f+c1*a1-b1, a1
 		a2, b2 = f+c2*a2-b2, a2
 		a3, b3 = f+c3*a3-b3, a3
 	}
-	n := float64(len(x))
+	n := float64(used(x, stride))
 	t[0] = 2 * (a0*a0 + b0*b0 - c0*a0*b0) / (n * n)
 	t[1] = 2 * (a1*a1 + b1*b1 - c1*a1*b1) / (n * n)
 	t[2] = 2 * (a2*a2 + b2*b2 - c2*a2*b2) / (n * n)
@@ -305,16 +314,20 @@ func (d *Decoder) readHeader(emit func(Event)) bool {
 	}
 
 	var packed uint64
-	var at, share float64
+	var share float64
 	var twins uint
+	var begins, shares []float64 // of all places where it can be read
 	// From the middle outwards, where it mostly is; a header that was found is in
 	// step within a part of a symbol, which is the rest of the search.
 	for off, last := 0.0, headerRange; off <= last; off += 0.001 {
 		for _, begin := range []float64{float64(d.runEnd) - off*d.rate, float64(d.runEnd) + off*d.rate} {
 			b, sh, tw := d.symbols(begin, headerSymbols, headerSymbolTime*d.rate, &d.plain)
-			if _, ok := unpackHeader(b); ok && sh > share {
-				packed, at, share = b, begin, sh
-				last = min(headerRange, off+headerStep)
+			if _, ok := unpackHeader(b); ok {
+				begins, shares = append(begins, begin), append(shares, sh)
+				if sh > share {
+					packed, share = b, sh
+					last = min(headerRange, off+headerStep)
+				}
 			}
 			twins |= tw // what follows a hole is out of step
 			if off == 0 {
@@ -322,7 +335,7 @@ func (d *Decoder) readHeader(emit func(Event)) bool {
 			}
 		}
 	}
-	p, _ := power(d.at(d.runEnd, d.runEnd+int64(length*d.rate)))
+	p, _ := power(d.at(d.runEnd, d.runEnd+int64(length*d.rate)), d.stride)
 	if share == 0 {
 		if bits.OnesCount(twins) >= brokenTwins && d.broken == nil {
 			d.tell(d.runBegin, emit)
@@ -331,6 +344,15 @@ func (d *Decoder) readHeader(emit func(Event)) bool {
 		}
 		return true
 	}
+
+	// As long as each symbol is met within its guard the share is about the same: the
+	// header begins in the middle of the best places.
+	var at, weights float64
+	for i, sh := range shares {
+		w := max(0, sh-headerPeak*share)
+		at, weights = at+w*begins[i], weights+w
+	}
+	at /= weights
 
 	if d.broken != nil {
 		d.endBroken(d.runBegin, emit)
@@ -447,7 +469,7 @@ func (d *Decoder) miss(emit func(Event)) {
 		}
 	}
 	s.pauses++
-	if p, _ := power(d.at(begin, min(end, d.end()))); p > quietShare*s.power {
+	if p, _ := power(d.at(begin, min(end, d.end())), d.stride); p > quietShare*s.power {
 		s.pauses = 0
 	}
 	if s.pauses >= quietUnits {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nlsgo/nls/internal/effort"
 )
 
 var seeds = flag.Int("seeds", 1000, "how many random losses, repeats and swaps to try")
@@ -162,6 +164,7 @@ func TestCutDoesNotMatter(t *testing.T) {
 }
 
 func TestSurvives(t *testing.T) {
+	effort.Long(t)
 	texts := texts[:2]
 	clean := speak(t, Params{16000, 50, 0, 0}, texts...)
 	narrow := speak(t, Params{8000, 50, 0, 0}, texts...)
@@ -193,6 +196,7 @@ func TestSurvives(t *testing.T) {
 }
 
 func TestNoiseAtAnySpeedAndPitch(t *testing.T) {
+	effort.Long(t)
 	texts := texts[:2]
 	for _, rate := range []int{8000, 16000} {
 		for _, speech := range []int{-500, 0, 500} {
@@ -212,12 +216,13 @@ func TestNoiseAtAnySpeedAndPitch(t *testing.T) {
 // TestFrameHammer loses, repeats or swaps 20 ms anywhere: what is heard is the
 // right text, or it bears a mark of damage and nothing that was not sent.
 func TestFrameHammer(t *testing.T) {
+	effort.Long(t)
 	var intact, marked, wrong, strange int
 	texts := []string{"你好。", "Go! 🎙"}
 	want := strings.Join(texts, "")
 	for _, p := range []Params{{8000, 50, 0, 0}, {16000, 50, 0, 0}, {8000, 50, 500, -500}, {8000, 50, -500, 500}} {
 		x := speak(t, p, texts...)
-		for seed := range *seeds / 4 {
+		for seed := range effort.Times(*seeds/4, *seeds/24) {
 			y, what := hit(x, p.SampleRate/50, uint64(seed))
 			h := hear(t, p.SampleRate, y, every(3200))
 			switch {
@@ -277,6 +282,7 @@ func within(got, want string) bool {
 // TestLostChunk loses, repeats or silences what a network message holds: the
 // text around the place is still read.
 func TestLostChunk(t *testing.T) {
+	effort.Long(t)
 	text := "一二三四五六七八九十甲乙丙丁戊己庚辛壬癸。"
 	x := speak(t, Params{16000, 50, 0, 0}, text, "完。")
 	for _, ms := range []int{40, 100, 200, 500, 1000} {
@@ -314,6 +320,7 @@ func TestDamagedHeader(t *testing.T) {
 }
 
 func TestCutOff(t *testing.T) {
+	effort.Long(t)
 	text := "你好，世界。"
 	x := speak(t, Params{16000, 50, 0, 0}, text)
 	for n := 0; n < len(x); n += 200 {
@@ -365,7 +372,7 @@ func TestPlaces(t *testing.T) {
 func TestVoiceChangesTheAudio(t *testing.T) {
 	text := "你好，世界。"
 	plain := speak(t, Params{16000, 50, 0, 0}, text)
-	loud := func(x []int16) float64 { p, _ := power(x); return math.Sqrt(p) }
+	loud := func(x []int16) float64 { p, _ := power(x, 1); return math.Sqrt(p) }
 	for _, tc := range []struct {
 		name     string
 		got, min float64
@@ -390,18 +397,23 @@ func TestVoiceChangesTheAudio(t *testing.T) {
 
 // TestTonesStayInBand measures that 99 % of the power is between 450 and 3200 Hz.
 func TestTonesStayInBand(t *testing.T) {
+	effort.Long(t)
 	for _, pitch := range []int{-500, 0, 500} {
 		x := speak(t, Params{16000, 50, 0, pitch}, texts...)
 		var in, out float64
-		for hz := 10.0; hz < 8000; hz += 25 {
-			coef := 2 * math.Cos(2*math.Pi*hz/16000)
-			var t [4]float64
+		for hz := 10.0; hz < 8000; hz += 100 {
+			var coef, t [4]float64
+			for k := range coef {
+				coef[k] = 2 * math.Cos(2*math.Pi*(hz+25*float64(k))/16000)
+			}
 			for i := 0; i+1600 <= len(x); i += 1600 {
-				goertzel(x[i:i+1600], []float64{coef, coef, coef, coef}, t[:])
-				if hz >= 400 && hz <= 3250 {
-					in += t[0]
-				} else {
-					out += t[0]
+				goertzel(x[i:i+1600], 1, coef[:], t[:])
+				for k, power := range t {
+					if hz := hz + 25*float64(k); hz >= 400 && hz <= 3250 {
+						in += power
+					} else {
+						out += power
+					}
 				}
 			}
 		}
@@ -570,7 +582,7 @@ func coarse(x []int16, bits int) []int16 {
 // adds noise of 3000.
 func noise(x []int16, snr float64, seed uint64) []int16 {
 	random := rand.New(rand.NewPCG(seed, 10))
-	p, _ := power(x)
+	p, _ := power(x, 1)
 	rms := math.Sqrt(p) * math.Pow(10, -snr/20)
 	if p == 0 {
 		rms = 3000

@@ -54,7 +54,7 @@ type Detector struct {
 	levels [history]float64 // of the last frames, in dB
 	frames int              // so far
 
-	loud       [recent]int64 // where the last loud frames began
+	loud       [needed]int64 // where the last loud frames began
 	louds      int
 	inside     bool
 	begin, end int64 // of the stretch
@@ -124,15 +124,14 @@ func (d *Detector) next(emit func(Event)) {
 		if d.time(d.pos-d.end) >= d.silence {
 			d.Finish(emit)
 			d.louds = 0
-			return
 		}
 	case over > enter:
-		d.loud[d.louds%recent] = begin
+		d.loud[d.louds%needed] = begin
 		d.louds++
 		if d.louds < needed {
 			return
 		}
-		first := d.loud[(d.louds-needed)%recent]
+		first := d.loud[d.louds%needed]
 		if d.pos-first > recent*int64(d.frame) {
 			return
 		}
