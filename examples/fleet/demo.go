@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,11 +313,15 @@ func speak(ctx context.Context, text string) ([]byte, error) {
 	return wav.Bytes(), errors.Join(err, w.Close())
 }
 
-// killOne kills a replica, and waits until its places are free.
+// killOne kills the replica that has most places, and waits until they are free.
 func (d *demo) killOne(ctx context.Context, observer *nlsredis.Limiter) (lost, found int, took time.Duration, err error) {
+	u, err := observer.Usage(ctx, product)
+	if err != nil {
+		return 0, 0, 0, err
+	}
 	d.mu.Lock()
-	victim := d.alive[1]
-	d.alive = append(d.alive[:1:1], d.alive[2:]...)
+	victim := slices.MaxFunc(d.alive, func(a, b *replica) int { return cmp.Compare(u.Taken[a.owner], u.Taken[b.owner]) })
+	d.alive = slices.DeleteFunc(d.alive, func(r *replica) bool { return r == victim })
 	d.mu.Unlock()
 	if err := victim.cmd.Process.Kill(); err != nil {
 		return 0, 0, 0, err
@@ -323,6 +329,7 @@ func (d *demo) killOne(ctx context.Context, observer *nlsredis.Limiter) (lost, f
 	begin := time.Now()
 	_ = victim.cmd.Wait() // killed
 	for lost = -1; ; {
+		took := time.Since(begin)
 		u, err := observer.Usage(ctx, product)
 		if err != nil {
 			return 0, 0, 0, err
@@ -331,9 +338,9 @@ func (d *demo) killOne(ctx context.Context, observer *nlsredis.Limiter) (lost, f
 		if lost < 0 {
 			lost = n // later it may have more for moments: its turn comes, and nobody is there
 		}
-		if n == 0 || time.Since(begin) > d.lease+time.Second {
+		if n == 0 || took > d.lease+time.Second {
 			d.settled.Store(true)
-			return lost, lost - n, time.Since(begin), nil
+			return lost, lost - n, took, nil
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
