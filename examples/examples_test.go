@@ -674,14 +674,15 @@ func TestCtrlCEndsWithWhatIsKnown(t *testing.T) {
 		until   string // is printed, on standard output or standard error
 		code    int
 		stdout  string
+		stderr  string // that and more
 	}{
-		{"recognizer", []string{long}, nil, "so far: 你好，世界。H", 130, `^你好，世界。H.*\n$`},
-		{"commonproto", []string{long}, nil, `你好，世界。H`, 130, `^你好，世界。H.*\n$`},
-		{"transcriber", []string{"-"}, speech, "so far: H", 130, `: 你好，世界。\n.*: H.*\n$`},
-		{"continuous", []string{"-"}, speech, "你好，世界。", 130, `^\S+ to \S+: 你好，世界。\n(\S+ to \S+: H.*\n)?$`},
-		{"continuous", []string{"-"}, header, "local gateway", 130, `^$`}, // before anything is known
-		{"mic", nil, pcm, "so far: H", 0, `^你好，世界。\nH.*\n$`},
-		{"streamsynthesizer", []string{"-"}, []byte("床前明月光。\n"), " to ", 130, `^$`},
+		{"recognizer", []string{long}, nil, "so far: 你好，世界。H", 130, `^你好，世界。H.*\n$`, ""},
+		{"commonproto", []string{long}, nil, `你好，世界。H`, 130, `^你好，世界。H.*\n$`, "RecognitionCompleted"},
+		{"transcriber", []string{"-"}, speech, "so far: H", 130, `: 你好，世界。\n.*: H.*\n$`, ""},
+		{"continuous", []string{"-"}, speech, "你好，世界。", 130, `^\S+ to \S+: 你好，世界。\n(\S+ to \S+: H.*\n)?$`, ""},
+		{"continuous", []string{"-"}, header, "local gateway", 130, `^$`, ""}, // before anything is known
+		{"mic", nil, pcm, "so far: H", 0, `^你好，世界。\nH.*\n$`, ""},
+		{"streamsynthesizer", []string{"-"}, []byte("床前明月光。\n"), " to ", 130, `^$`, ""},
 	} {
 		t.Run(c.program, func(t *testing.T) {
 			t.Parallel()
@@ -708,9 +709,45 @@ func TestCtrlCEndsWithWhatIsKnown(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != c.code || !regexp.MustCompile(`(?s)`+c.stdout).MatchString(stdout.String()) {
 				t.Errorf("exit code %d, want %d; printed %q, want %s; %s", code, c.code, stdout, c.stdout, stderr)
 			}
-			if strings.Contains(stderr.String(), "error:") {
-				t.Errorf("it is no error: %s", stderr)
+			if strings.Contains(stderr.String(), "error:") || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("it says %s, want %q and no error", stderr, c.stderr)
 			}
+		})
+	}
+}
+
+// While nothing comes on standard input the first Ctrl-C is noted, and ends nothing.
+func TestMoreThanOneCtrlCKills(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no interrupt on Windows")
+	}
+	t.Parallel()
+	for _, program := range []string{"recognizer", "commonproto", "transcriber", "continuous"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			cmd := command(t, program, "-")
+			running, ended := make(chan struct{}, 1), make(chan struct{})
+			cmd.Stderr = &watcher{mark: "local gateway", seen: running}
+			if _, err := cmd.StdinPipe(); err != nil { // stays open
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				_ = cmd.Wait() // killed
+				close(ended)
+			}()
+			<-running
+			for range 200 {
+				_ = cmd.Process.Signal(os.Interrupt) // two that are too close are one
+				select {
+				case <-ended:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+			t.Error("it goes on")
 		})
 	}
 }
