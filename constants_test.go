@@ -1,6 +1,7 @@
 package nls
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -28,6 +29,12 @@ func TestConstantsAreThoseOfTheServiceAndOfTheDocuments(t *testing.T) {
 		{"tokenMinPause", tokenMinPause, time.Second, "ours"},
 		{"tokenMaxPause", tokenMaxPause, time.Minute, "ours"},
 
+		{"compressedRate", compressedRate, 40000, "PumpOptions.BytesPerSecond"},
+		{"settleTime", settleTime, 30 * time.Millisecond, "ours"},
+		{"gain", gain, 0.01, "ours"},
+		{"gainMost", gainMost, 500 * time.Millisecond, "ours"},
+		{"longestPause", longestPause, math.MaxInt64 / 4, "far from an overflow"},
+		{"gainAfter", gainAfter, 10 * time.Second, "ours"},
 		{"defaultChunk", defaultChunk, 16 << 10, "protocol §1.8"},
 		{"maxChunk", maxChunk, 16 << 20, "PumpOptions.ChunkSize"},
 		{"catchUp", catchUp, 1.25, "PumpOptions.Speed"},

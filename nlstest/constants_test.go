@@ -3,12 +3,17 @@ package nlstest
 import (
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nlsgo/nls/internal/constant"
 )
 
 // As TestConstantsAreThoseOfTheServiceAndOfTheDocuments of package nls.
 func TestConstantsAreThoseOfTheService(t *testing.T) {
+	longest := 0
+	for w := range commonWords {
+		longest = max(longest, utf8.RuneCountInString(w))
+	}
 	constant.Check(t, []constant.Row{
 		{"defaultIdleTimeout", defaultIdleTimeout, 10 * time.Second, "protocol §1.5"},
 		{"linger", linger, 3 * time.Second, "protocol §1.6"},
@@ -55,6 +60,7 @@ func TestConstantsAreThoseOfTheService(t *testing.T) {
 		{"pipeBuffer", pipeBuffer, 64 << 10, "ours"},
 		{"scriptPace", scriptPace, 200 * time.Millisecond, "ours"},
 		{"maxHugeText", maxHugeText, 1024, "ours"},
+		{"longestWord", longestWord, longest, "commonWords"},
 		{"maxDepartures", maxDepartures, 100, "ours"},
 	})
 }
