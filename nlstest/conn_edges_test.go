@@ -310,3 +310,26 @@ func TestAServerThatDoesNotReadBlamesNobody(t *testing.T) {
 		c.wantSilence(time.Hour)
 	})
 }
+
+// A gateway that runs for weeks forgets who has gone.
+func TestConnectionsThatHaveEndedAreForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := start(t, Options{Pipe: true})
+		kept := func() int {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.conns)
+		}
+		for range 3 {
+			c := dial(t, s, "SpeechTranscriber", "")
+			if n := kept(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+			c.ws.Close()
+			if n := kept(); n != 0 {
+				t.Errorf("%d connections after the end of the last", n)
+			}
+		}
+	})
+}

@@ -33,6 +33,21 @@ func synthesise(t *testing.T, space, payload string) []reply {
 	return c.until("SynthesisCompleted")
 }
 
+// Who has asked for speech has nothing to say while it is made, however long that takes.
+func TestWhoWaitsForSpeechIsNotIdle(t *testing.T) {
+	for _, space := range []string{"SpeechSynthesizer", "SpeechLongSynthesizer"} {
+		inBubble(t, func(t *testing.T) {
+			said := make(chan string)
+			c := dial(t, start(t, Options{Pipe: true, Engine: fakeEngine{said: said}}), space, "")
+			c.send("StartSynthesis", `{"text":"你好。"}`)
+			time.AfterFunc(time.Hour, func() { <-said })
+			if got := names(c.until("SynthesisCompleted")); got != "audio SynthesisCompleted" {
+				t.Errorf("%s: %s", space, got)
+			}
+		})
+	}
+}
+
 func TestSynthesis(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		for _, space := range []string{"SpeechSynthesizer", "SpeechLongSynthesizer"} {
