@@ -75,7 +75,7 @@ func TestStateMachine(t *testing.T) {
 		}
 	}
 	otherSpace := func(c *client) { c.space = "SpeechRecognizer"; c.send("StopRecognition", "") }
-	const st, sr, tts, flow = "SpeechTranscriber", "SpeechRecognizer", "SpeechSynthesizer", "FlowingSpeechSynthesizer"
+	const st, sr, tts, long, flow = "SpeechTranscriber", "SpeechRecognizer", "SpeechSynthesizer", "SpeechLongSynthesizer", "FlowingSpeechSynthesizer"
 
 	for _, row := range []struct {
 		state, space string
@@ -108,6 +108,7 @@ func TestStateMachine(t *testing.T) {
 		{"working", sr, "binary", audio, 0, ""},
 		{"working", st, "empty binary", func(c *client) { c.binary(nil) }, 0, ""},
 		{"working", tts, "binary", audio, 40000002, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is 'WORKING'"},
+		{"working", long, "binary", audio, 40000002, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is 'WORKING'"},
 		{"working", flow, "binary", audio, 40000002, "Gateway:MESSAGE_INVALID:Invalid binary message while server state is 'WORKING'"},
 		{"working", st, "Start", startAs("StartTranscription"), 40010005, "Gateway:TASK_STATE_ERROR:Got start directive while task is working!"},
 		{"working", st, "Start of another task", otherTask("StartTranscription"), 40010005, "Gateway:TASK_STATE_ERROR:Got start directive while task is working!"},

@@ -139,6 +139,9 @@ func TestReplayNamesEachDeparture(t *testing.T) {
 				if got := r.Departures(); !slices.Equal(got, tc.want) {
 					t.Errorf("%q, want %q", got, tc.want)
 				}
+				if n := r.Stats().Connections; n != 1 {
+					t.Errorf("%d connections", n)
+				}
 			})
 		})
 	}

@@ -2,6 +2,8 @@ package nlstest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +189,19 @@ func TestInventedPhonemesFillTheUnit(t *testing.T) {
 		if want > 0 && at != u.End {
 			t.Errorf("%q ends at %v", text, at)
 		}
+	}
+}
+
+// Mandarin has four tones.
+func TestInventedTonesAreFromOneToFour(t *testing.T) {
+	tones := map[string]int{}
+	for r := '一'; r < '一'+200; r++ {
+		for _, p := range inventedPhonemes(unitOf(string(r))) {
+			tones[p.Tone]++
+		}
+	}
+	if got := slices.Sorted(maps.Keys(tones)); !slices.Equal(got, []string{"1", "2", "3", "4"}) {
+		t.Errorf("%q", got)
 	}
 }
 
