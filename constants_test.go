@@ -33,7 +33,7 @@ func TestConstantsAreThoseOfTheServiceAndOfTheDocuments(t *testing.T) {
 		{"settleTime", settleTime, 30 * time.Millisecond, "ours"},
 		{"gain", gain, 0.01, "ours"},
 		{"gainMost", gainMost, 500 * time.Millisecond, "ours"},
-		{"longestPause", longestPause, math.MaxInt64 / 4, "far from an overflow"},
+		{"longestPause", int64(longestPause), int64(math.MaxInt64 / 4), "far from an overflow"},
 		{"gainAfter", gainAfter, 10 * time.Second, "ours"},
 		{"defaultChunk", defaultChunk, 16 << 10, "protocol §1.8"},
 		{"maxChunk", maxChunk, 16 << 20, "PumpOptions.ChunkSize"},
