@@ -738,7 +738,11 @@ func TestMoreThanOneCtrlCKills(t *testing.T) {
 				_ = cmd.Wait() // killed
 				close(ended)
 			}()
-			<-running
+			select {
+			case <-running:
+			case <-ended:
+				t.Fatalf("it ends by itself: %s", cmd.Stderr)
+			}
 			for range 200 {
 				_ = cmd.Process.Signal(os.Interrupt) // two that are too close are one
 				select {

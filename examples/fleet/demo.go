@@ -329,7 +329,7 @@ func (d *demo) killOne(ctx context.Context, observer *nlsredis.Limiter) (lost, f
 	begin := time.Now()
 	_ = victim.cmd.Wait() // killed
 	for lost = -1; ; {
-		took := time.Since(begin)
+		took = time.Since(begin)
 		u, err := observer.Usage(ctx, product)
 		if err != nil {
 			return 0, 0, 0, err
